@@ -1,0 +1,206 @@
+"""What is told about requests, and the fold that makes a status of it.
+
+Events are facts: they are appended to the event log and never changed. A status is a pure function of the events of a
+request, in any order of arrival, with duplicates, and without ``accepted`` (the log is bounded by age). Times are
+informative: acquisition hosts' clocks are hours off, so order comes from attempt and sequence number, never from a clock.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal
+
+import pydantic
+from pydantic import Field
+
+from fleet_common.errors import Permanent, Reason
+from fleet_common.messages import Batch, Model, Moment, Name, explain
+
+MAX_EVENT_BYTES: Final = 64 * 1024
+_MAX_IDS: Final = 1000
+
+
+class Kind(enum.StrEnum):
+    """What happened; also the last part of the event's routing key ``<lane>.<kind>``."""
+
+    ACCEPTED = "accepted"
+    WITHDRAWN = "withdrawn"
+    STARTED = "started"
+    PROGRESS = "progress"
+    RETRIED = "retried"
+    HANDED_BACK = "handed-back"
+    IMPORTED = "imported"
+    ALREADY_IMPORTED = "already-imported"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+FINAL: Final = frozenset({Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.DEAD, Kind.CANCELLED, Kind.WITHDRAWN})
+"""Kinds after which nothing more happens by itself."""
+
+SUCCEEDED: Final = frozenset({Kind.IMPORTED, Kind.ALREADY_IMPORTED})
+"""Kinds that nothing can undo."""
+
+
+class Phase(enum.StrEnum):
+    """Where an attempt is, with OMERO's own names for the server's part (``omero fs importtime``)."""
+
+    CHECK = "check"
+    TARGET = "target"
+    REGISTER = "register"
+    UPLOAD = "upload"
+    QUEUED = "queued"
+    SET_ID = "setId"
+    METADATA = "metadata"
+    PIXELDATA = "pixeldata"
+    OVERLAYS = "overlays"
+    RDEFS = "rdefs"
+    THUMBNAILS = "thumbnails"
+    VERIFY = "verify"
+    ANNOTATE = "annotate"
+
+
+class Progress(Model):
+    """How far an attempt is."""
+
+    phase: Phase
+    files_done: Annotated[int, Field(ge=0)] = 0
+    files: Annotated[int, Field(ge=0)] = 0
+    bytes_done: Annotated[int, Field(ge=0)] = 0
+    bytes: Annotated[int, Field(ge=0)] = 0
+
+
+class Result(Model):
+    """What OMERO holds for the request; ids are cut off after 1,000."""
+
+    fileset_id: int
+    plate_ids: Annotated[tuple[int, ...], Field(max_length=_MAX_IDS)] = ()
+    image_ids: Annotated[tuple[int, ...], Field(max_length=_MAX_IDS)] = ()
+    target: str | None = None
+    files: int
+    bytes: int
+    images: int
+    wells: int = 0
+    planes: int = 0
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Seconds by phase, as far as this attempt measured them."""
+    warnings: tuple[str, ...] = ()
+
+
+class Event(Model):
+    """One fact about one request."""
+
+    version: Literal[1] = 1
+    event_id: uuid.UUID
+    kind: Kind
+    request_id: uuid.UUID
+    lane: Name
+    at: Moment
+    attempt: Annotated[int, Field(ge=0)] = 0
+    """0 before a worker took it; counted by the fleet from 1."""
+    seq: Annotated[int, Field(ge=0)] = 0
+    """Grows within an attempt."""
+    batch: Batch | None = None
+    source: str | None = None
+    """``share/path`` of the entry file."""
+    worker: str | None = None
+    progress: Progress | None = None
+    result: Result | None = None
+    reason: Reason | None = None
+    message: str | None = None
+    next_action: str | None = None
+    delay_seconds: float | None = None
+
+    @property
+    def routing_key(self) -> str:
+        """``<lane>.<kind>``: topic permissions keep a producer to kinds of its own lane."""
+        return f"{self.lane}.{self.kind}"
+
+
+class Status(Model):
+    """Where a request is: a fold over its events."""
+
+    request_id: uuid.UUID
+    lane: str
+    state: Kind
+    attempt: int = 0
+    batch: Batch | None = None
+    source: str | None = None
+    worker: str | None = None
+    progress: Progress | None = None
+    result: Result | None = None
+    reason: Reason | None = None
+    message: str | None = None
+    next_action: str | None = None
+    updated_at: Moment
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.state in FINAL
+
+
+def encode_event(event: Event) -> bytes:
+    """The event as it goes over the wire."""
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+def decode_event(body: bytes) -> Event:
+    """Read an event.
+
+    Raises:
+        Permanent: The body is no event of a known version; readers of the log count and skip it.
+    """
+    try:
+        return Event.model_validate_json(body[: MAX_EVENT_BYTES + 1])
+    except pydantic.ValidationError as error:
+        raise Permanent(Reason.INVALID_REQUEST, f"not an event: {explain(error)}") from error
+
+
+def _rank(event: Event) -> tuple[bool, int, bool, int]:
+    """Later facts rank higher: success absorbs all; then attempts; within one attempt its end; then the sequence."""
+    return (event.kind in SUCCEEDED, event.attempt, event.kind not in {Kind.STARTED, Kind.PROGRESS}, event.seq)
+
+
+def fold(events: Iterable[Event]) -> Status:
+    """The status of one request.
+
+    Args:
+        events: At least one event, all of the same request, in any order, duplicates allowed.
+    """
+    distinct = {event.event_id: event for event in events}.values()
+    latest = max(distinct, key=lambda event: (*_rank(event), event.at, str(event.event_id)))
+    known = sorted(distinct, key=_rank)
+    return Status(
+        request_id=latest.request_id,
+        lane=latest.lane,
+        state=latest.kind,
+        attempt=latest.attempt,
+        batch=next((event.batch for event in reversed(known) if event.batch), None),
+        source=next((event.source for event in reversed(known) if event.source), None),
+        worker=latest.worker,
+        progress=latest.progress,
+        result=latest.result,
+        reason=latest.reason,
+        message=latest.message,
+        next_action=latest.next_action,
+        updated_at=latest.at,
+    )
+
+
+def fold_all(events: Iterable[Event]) -> Mapping[uuid.UUID, Status]:
+    """The status of every request that the events speak of, in order of first appearance."""
+    grouped: dict[uuid.UUID, list[Event]] = {}
+    for event in events:
+        grouped.setdefault(event.request_id, []).append(event)
+    return {request_id: fold(group) for request_id, group in grouped.items()}
+
+
+def roll_up(statuses: Iterable[Status]) -> Mapping[Kind, int]:
+    """How many requests are in which state; every state is there, also with 0."""
+    counts = dict.fromkeys(Kind, 0)
+    for status in statuses:
+        counts[status.state] += 1
+    return counts

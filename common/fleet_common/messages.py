@@ -1,0 +1,250 @@
+"""The import request, schema version 1: the one message that producers write and workers read.
+
+Everything here is frozen and strict, and refuses unknown fields: a worker never ignores what it was asked for. The JSON
+schema in ``docs/reference/import-request.schema.json`` is generated from these models, and golden files of every version
+are kept in ``tests/unit/golden``. :func:`encode` and :func:`decode` are the only way to and from the wire.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from fleet_common.errors import Permanent, Reason
+from fleet_common.targets import Target, parse_target
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""The largest request. RabbitMQ 4 refuses messages over 16 MiB, and small bodies keep a queue fast."""
+
+REQUEST_NAMESPACE: Final = uuid.UUID("5b1e3f0c-6a43-5f0e-8f7c-2d0f5a1c9e77")
+"""The uuid5 namespace of request ids. It must never change: the same plate must give the same id for ever."""
+
+VERSION: Final = 1
+
+_PLAIN_NAME = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must hold printable characters only")
+    return text
+
+
+def _share_path(text: str) -> str:
+    # Only the outline; fleet_common.storage judges every component before a file is opened.
+    if text.startswith("/") or "\\" in text or "\0" in text or any(part in {"", ".", ".."} for part in text.split("/")):
+        raise ValueError("must be relative to its share, with / between its parts and without . or ..")
+    return text
+
+
+def _target_text(text: str) -> str:
+    parse_target(text)
+    return text
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise ValueError("must say its offset from UTC, for example 2026-01-31T10:00:00Z")
+    return moment.astimezone(UTC)
+
+
+Name = Annotated[str, StringConstraints(pattern=_PLAIN_NAME)]
+"""A share, lane or format: lower-case letters, digits, ``-`` and ``_``, at most 63; safe in routing keys and labels."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_printable)]
+SharePath = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_share_path)]
+Moment = Annotated[datetime, AfterValidator(_utc)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Priority(enum.StrEnum):
+    """The three classes of a lane; a worker prefers them in this order."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
+class Skip(enum.StrEnum):
+    """What the server need not do, with the words of ``omero import --skip``."""
+
+    CHECKSUM = "checksum"
+    THUMBNAILS = "thumbnails"
+    MINMAX = "minmax"
+
+
+class ChecksumAlgorithm(enum.StrEnum):
+    """The algorithms that OMERO.server offers (``omero import --checksum-algorithm``)."""
+
+    ADLER_32 = "Adler-32"
+    CRC_32 = "CRC-32"
+    FILE_SIZE_64 = "File-Size-64"
+    MD5_128 = "MD5-128"
+    MURMUR3_32 = "Murmur3-32"
+    MURMUR3_128 = "Murmur3-128"
+    SHA1_160 = "SHA1-160"
+
+
+class Model(BaseModel):
+    """Base of everything on the wire: frozen, strict, without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Batch(Model):
+    """Requests that were submitted together."""
+
+    id: uuid.UUID
+    name: Text
+
+
+class SubmittedBy(Model):
+    """Who published the request; informative, the broker's ``user_id`` is what counts."""
+
+    host: Text
+    instrument: Text | None = None
+    person: Text | None = None
+
+
+class Manifest(Model):
+    """The files that must exist: how many, how large, and one digest over path and size of each."""
+
+    files: Annotated[int, Field(ge=1, le=1_000_000)]
+    bytes: Annotated[int, Field(ge=0)]
+    digest: Digest
+
+
+class Source(Model):
+    """Where the files are: a share, the entry file in it, and the plate format that lists the rest."""
+
+    share: Name
+    path: SharePath
+    format: Name
+    manifest: Manifest
+
+
+class Owner(Model):
+    """The OMERO user and group that the import belongs to."""
+
+    user: Text
+    group: Text
+
+
+class Options(Model):
+    """What the official importer's options of the same names do."""
+
+    name: Text | None = None
+    description: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    checksum_algorithm: ChecksumAlgorithm | None = None
+    skip: tuple[Skip, ...] = ()
+    parallel_upload: Annotated[int, Field(ge=1, le=32)] | None = None
+
+
+class ImportRequest(Model):
+    """One import candidate: what becomes exactly one fileset."""
+
+    version: Literal[1] = VERSION
+    request_id: uuid.UUID
+    batch: Batch
+    lane: Name
+    priority: Priority
+    submitted_at: Moment
+    submitted_by: SubmittedBy
+    source: Source
+    owner: Owner
+    target: Annotated[str, StringConstraints(max_length=600), AfterValidator(_target_text)]
+    options: Options = Options()
+
+    @property
+    def parsed_target(self) -> Target:
+        """The target, taken apart."""
+        return parse_target(self.target)
+
+    @property
+    def routing_key(self) -> str:
+        """``<lane>.<class>``: the key under which the request is published."""
+        return f"{self.lane}.{self.priority}"
+
+
+def request_id_for(owner: Owner, share: str, identity: str, digest: str, *, nonce: str = "") -> uuid.UUID:
+    """The id that the same files for the same owner always get, so that duplicates meet.
+
+    Args:
+        owner: User and group of the import.
+        share: Name of the share.
+        identity: The plate's measurement id, or entry path and content hash where the format knows none.
+        digest: The manifest's digest.
+        nonce: Anything that is not empty makes another id: ``submit --again``.
+    """
+    parts = (owner.user, owner.group, share, identity, digest, nonce)
+    return uuid.uuid5(REQUEST_NAMESPACE, "".join(f"{len(part)}:{part}," for part in parts))
+
+
+def encode(request: ImportRequest) -> bytes:
+    """The request as it goes over the wire: JSON in UTF-8.
+
+    Raises:
+        Permanent: The body would be larger than :data:`MAX_BODY_BYTES`.
+    """
+    body = request.model_dump_json(exclude_none=True).encode()
+    _check_size(body)
+    return body
+
+
+def decode(body: bytes) -> ImportRequest:
+    """Read a request.
+
+    Raises:
+        Permanent: With the reason ``request-too-large``, ``unknown-version`` or ``invalid-request`` and a text
+            that names the field.
+    """
+    _check_size(body)
+    try:
+        return ImportRequest.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        raise _refusal(body, error) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the current version, as published in ``docs/reference``."""
+    return ImportRequest.model_json_schema()
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > MAX_BODY_BYTES:
+        raise Permanent(
+            Reason.REQUEST_TOO_LARGE, f"the request has {len(body):,} bytes, more than the {MAX_BODY_BYTES:,} allowed"
+        )
+
+
+class _Envelope(BaseModel):
+    """Just enough of a body to tell a newer version from a mistake."""
+
+    model_config = ConfigDict(strict=True)
+    version: int
+
+
+def _refusal(body: bytes, error: pydantic.ValidationError) -> Permanent:
+    try:
+        version = _Envelope.model_validate_json(body).version
+    except pydantic.ValidationError:
+        version = VERSION
+    if version != VERSION:
+        return Permanent(Reason.UNKNOWN_VERSION, f"version: {version} is not known here, only {VERSION}")
+    return Permanent(Reason.INVALID_REQUEST, explain(error))
+
+
+_MAX_EXPLAINED = 5
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """What is wrong, field by field, without echoing the values: they may be long, or secret."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in details[:_MAX_EXPLAINED]]
+    more = len(details) - _MAX_EXPLAINED
+    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
