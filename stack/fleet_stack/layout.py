@@ -31,7 +31,7 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 FIRST_PORT: Final = 20000
 PORTS_EACH: Final = 40
 PLACES: Final = 300
-SPARE_FROM: Final = 13
+PORTS_USED: Final = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,16 @@ class Ports:
     ice_registry: int
     web: int
     prometheus: int
-    spare: range
+
+    @property
+    def spare(self) -> range:
+        """Ports of this stack that no part uses: for servers that a test or the demo starts beside it."""
+        return range(self.prometheus + 1, self.amqp + PORTS_EACH)
 
     @classmethod
     def from_base(cls, base: int) -> Ports:
         """The ports that follow from a stack's first port."""
-        *numbers, end = range(base, base + SPARE_FROM + 1)
-        return cls(*numbers, range(end, base + PORTS_EACH))
+        return cls(*range(base, base + PORTS_USED))
 
 
 @dataclass(frozen=True, slots=True)
