@@ -20,8 +20,7 @@ from fleet_stack.layout import locked, open_folder
 if TYPE_CHECKING:
     from fleet_stack.layout import Layout
 
-DAYS: Final = "3650"
-NEW_KEY: Final = ("-newkey", "rsa:2048", "-noenc")
+NEW: Final = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "3650")
 REQUEST: Final = """[req]
 distinguished_name = name
 prompt = no
@@ -92,7 +91,7 @@ def _authority(folder: Path, name: str) -> None:
     config = folder / "authority.cnf"
     config.write_text(REQUEST.format(name=name))
     keys = ("-keyout", folder / "ca.key", "-out", folder / "ca.pem")
-    run(["openssl", "req", "-x509", *NEW_KEY, "-config", config, "-extensions", "authority", "-days", DAYS, *keys])
+    run([*NEW, "-config", config, "-extensions", "authority", *keys])
 
 
 def _server(folder: Path) -> None:
