@@ -2,7 +2,7 @@
 
 Events are facts: they are appended to the event log and never changed. A status is a pure function of the events of a
 request, in any order of arrival, with duplicates, and without ``accepted`` (the log is bounded by age). Times are
-informative: acquisition hosts' clocks are hours off, so order comes from attempt and sequence number, never from a clock.
+informative, for acquisition hosts' clocks are hours off: order comes from attempt and sequence number.
 """
 
 from __future__ import annotations

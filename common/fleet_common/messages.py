@@ -1,7 +1,7 @@
 """The import request, schema version 1: the one message that producers write and workers read.
 
 Everything here is frozen and strict, and refuses unknown fields: a worker never ignores what it was asked for. The JSON
-schema in ``docs/reference/import-request.schema.json`` is generated from these models, and golden files of every version
+schema ``docs/reference/import-request.schema.json`` is generated from these models, and golden files of every version
 are kept in ``tests/unit/golden``. :func:`encode` and :func:`decode` are the only way to and from the wire.
 """
 

@@ -1,0 +1,64 @@
+# The commands of the project; `make help` lists them. Everything lives in .venv, build and the stack's state folder,
+# except Debian packages and one package cache. `make clean` removes all of it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STACK ?= demo
+RABBITMQ ?= 4.0
+INSTALLED := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: demo
+demo: install ## import a plate end to end, read it back from OMERO and compare
+	$(BIN)/python -m fleet_stack.demo --name $(STACK) --rabbitmq $(RABBITMQ)
+
+.PHONY: test
+test: install ## all tests, on real parts
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: install ## ruff, mypy, import contracts, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_reference.py --check
+
+.PHONY: install
+install: $(INSTALLED) ## the environment with everything that demo and tests need
+
+# Stamped last, so that an install that was cut is done again.
+$(INSTALLED): pyproject.toml requirements/dev.txt tools/bootstrap.sh tools/build_ice.py
+	PYTHON=$(PYTHON) VENV=$(VENV) tools/bootstrap.sh
+	touch $@
+
+.PHONY: requirements
+requirements: install ## pin all dependencies anew, with hashes
+	tools/pin_requirements.sh
+
+.PHONY: reference
+reference: install ## write the generated pages of docs/reference
+	$(BIN)/python tools/generate_reference.py
+
+.PHONY: stack-up stack-down stack-status stack-wipe
+stack-up: install ## start a private RabbitMQ, PostgreSQL, OMERO.server and OMERO.web (STACK=demo RABBITMQ=4.0)
+	$(BIN)/python -m fleet_stack up --name $(STACK) --rabbitmq $(RABBITMQ)
+stack-down: install ## stop them
+	$(BIN)/python -m fleet_stack down --name $(STACK)
+stack-status: install ## what runs, and where
+	$(BIN)/python -m fleet_stack status --name $(STACK)
+stack-wipe: install ## stop them and remove all their data
+	$(BIN)/python -m fleet_stack wipe --name $(STACK)
+
+.PHONY: clean
+clean: ## remove every trace: stacks, package cache, environment, build results
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m fleet_stack purge; fi
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
