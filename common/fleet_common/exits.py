@@ -1,0 +1,32 @@
+"""The exit codes of ``omero-fleet``; ``docs/reference/exit-codes.md`` is made from here."""
+
+from __future__ import annotations
+
+import enum
+from typing import Self
+
+
+class Exit(enum.IntEnum):
+    """What the exit code of a command means."""
+
+    OK = 0, "Done; with --wait: every request was imported, now or before."
+    FAILED = 1, "An unexpected error; standard error has the details."
+    USAGE = 2, "The command cannot work with its arguments or settings; nothing was done."
+    REFUSED = 3, "The files or the plate are not fit for import; nothing was published."
+    NOT_CONFIRMED = 4, "The broker did not confirm in time: the same command may safely be repeated."
+    NOT_PUBLISHED = 5, "The broker cannot be reached or refuses the request; nothing is lost, nothing was published."
+    DEAD = 6, "With --wait: at least one request is dead or was cancelled; the reason is printed."
+    STILL_WAITING = 7, "With --wait: the time was up before every outcome was known; the requests go on."
+    DIFFERENT = 8, "topology verify: broker and description differ."
+    UNREACHABLE = 9, "RabbitMQ or OMERO cannot be reached."
+    NOT_FOUND = 10, "The event log knows no such request or batch."
+    INTERRUPTED = 130, "Ended by Ctrl-C; requests that were published go on."
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Keep the meaning beside the number."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    meaning: str

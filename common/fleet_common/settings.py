@@ -1,0 +1,209 @@
+"""Settings of all parts, grouped by role: from one TOML file, overridden by the environment, with secrets from files.
+
+The file is named by ``--config`` or ``OMERO_FLEET_CONFIG``. Every field can be overridden by a variable with two
+underscores between its parts: ``OMERO_FLEET_BROKER__HOST``. Unknown keys are errors. Nothing is read when this module
+is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from fleet_common.errors import UsageError
+from fleet_common.messages import Name, explain
+
+CONFIG_VARIABLE: Final = "OMERO_FLEET_CONFIG"
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Group(BaseModel):
+    """Base of a group of settings: frozen, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class _Account(Group):
+    user: str = ""
+    """Name of the account."""
+    password: SecretStr | None = None
+    """The password itself; only from the environment, never from the file. Prefer ``password_file``."""
+    password_file: Path | None = None
+    """A file that holds the password; white space at its end is ignored."""
+
+    def read_password(self) -> SecretStr:
+        """The password, from its file or the environment.
+
+        Raises:
+            UsageError: There is none, or its file cannot be read.
+        """
+        if self.password is not None:
+            return self.password
+        if self.password_file is None:
+            raise UsageError(f"no password for the account {self.user!r}: set password_file in the settings")
+        try:
+            return SecretStr(self.password_file.read_text(encoding="utf-8").rstrip())
+        except OSError as error:
+            raise UsageError(f"the password of the account {self.user!r} cannot be read: {error}") from error
+
+
+class BrokerSettings(_Account):
+    """How to reach RabbitMQ."""
+
+    host: str = "localhost"
+    """Host name; with TLS it must be one that the broker's certificate names."""
+    port: Port = 5671
+    """5671 is AMQPS, 5672 plain AMQP."""
+    vhost: str = "/"
+    """The virtual host that holds the fleet's queues."""
+    tls: bool = True
+    """Whether to use TLS and verify the broker's certificate and name. False only on a trusted loopback or mesh."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    management_url: str | None = None
+    """Address of the management API, for ``topology verify``; without it policies and permissions are not compared."""
+
+
+class OmeroSettings(_Account):
+    """How to reach OMERO.server, and how much of it the fleet may use."""
+
+    host: str = "localhost"
+    """Host name of the server or its load balancer."""
+    port: Port = 4064
+    """Port of the TLS router."""
+    verify_tls: bool = True
+    """Whether to verify the server's certificate and name. False is for trials: anybody in between can read along."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    name: Name = "omero"
+    """The name under which all workers of one server share its slots."""
+    import_slots: Annotated[int, Field(ge=1, le=32)] = 4
+    """Imports that run in the server at once, over the whole fleet: at most min(min_threads, background_threads) - 1."""
+    create_slots: Annotated[int, Field(ge=1, le=8)] = 1
+    """Calls of importFileset at once, over the whole fleet; 2 x import + 2 x create must fit the server's pool."""
+    web_url: str | None = None
+    """Base address of OMERO.web, for links in outcomes."""
+
+
+class LaneRule(Group):
+    """What requests of one lane may ask for; anything else is refused before OMERO is called."""
+
+    shares: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
+    """Path prefixes by share, for example ``{hcs = ["phenix1/"]}``; an empty prefix allows the whole share."""
+    users: tuple[str, ...] = ()
+    """OMERO users, with ``*`` and ``?`` as wildcards. Administrators are refused in any case."""
+    groups: tuple[str, ...] = ()
+    """OMERO groups, with ``*`` and ``?`` as wildcards."""
+    targets: tuple[str, ...] = ("*",)
+    """Targets in OMERO's grammar, with ``*`` and ``?`` as wildcards, for example ``Screen:*``."""
+
+
+class WorkerSettings(Group):
+    """One worker."""
+
+    name: str = Field(default_factory=socket.gethostname)
+    """Shown in events and logs; on Kubernetes the pod's name."""
+    parallel_filesets: Annotated[int, Field(ge=1, le=64)] = 2
+    """Requests in work at once, as in ``omero import --parallel-fileset``."""
+    parallel_upload: Annotated[int, Field(ge=1, le=32)] = 4
+    """Files in flight at once, shared by all requests in work, as in ``omero import --parallel-upload``."""
+    lanes: dict[Name, LaneRule] = Field(default_factory=dict)
+    """The lanes that this worker serves, with their allow-lists."""
+    fleet_users: tuple[str, ...] = ("worker", "operator")
+    """Broker users of the fleet: only they may publish a copy in somebody else's name."""
+    grace_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """How long a stopping worker finishes what it has begun; keep it below the pod's termination grace period."""
+    import_deadline_seconds: Annotated[float, Field(gt=0)] = 6 * 86400.0
+    """The longest server side import; must stay below the queues' consumer time-out of 7 days."""
+
+
+class ProducerSettings(Group):
+    """One acquisition host."""
+
+    lane: Name | None = None
+    """The lane to publish to; by default the name of the broker user."""
+    instrument: str | None = None
+    """Name of the instrument, for provenance."""
+    host: str = Field(default_factory=socket.gethostname)
+    """Name of this host, for provenance."""
+
+
+class MetricsSettings(Group):
+    """Where metrics and health are served."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` in a container."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 serves nothing."""
+
+
+class LogSettings(Group):
+    """How to log."""
+
+    level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    """The lowest level that is written."""
+    format: Annotated[str, Field(pattern="^(json|console)$")] = "console"
+    """``json`` for a log collector, ``console`` for people."""
+
+
+class Settings(BaseSettings):
+    """All groups."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="OMERO_FLEET_", env_nested_delimiter="__", use_attribute_docstrings=True
+    )
+
+    broker: BrokerSettings = BrokerSettings()
+    omero: OmeroSettings = OmeroSettings()
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    producer: ProducerSettings = Field(default_factory=ProducerSettings)
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    shares: dict[Name, Path] = Field(default_factory=dict)
+    """Where each share is mounted here."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic-settings'
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over what :func:`load` read from the file."""
+        return (env_settings, init_settings)
+
+
+def load(file: Path | None = None) -> Settings:
+    """The effective settings.
+
+    Args:
+        file: The TOML file; by default the one that ``OMERO_FLEET_CONFIG`` names, or none.
+
+    Raises:
+        UsageError: The file cannot be read or a value is wrong; the text names file and key.
+    """
+    file = file or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    try:
+        return Settings(**(_read(file) if file else {}))
+    except pydantic.ValidationError as error:
+        raise UsageError(f"settings{f' ({file})' if file else ''}: {explain(error)}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"settings ({file}): {error}") from error
+    for group, content in values.items():
+        if isinstance(content, dict) and "password" in content:
+            raise UsageError(f"{file}: {group}.password does not belong in the file: name a password_file instead")
+    return values
