@@ -99,6 +99,4 @@ def _server(folder: Path) -> None:
     config.write_text(REQUEST.format(name="localhost"))
     keys = ("-keyout", folder / "server.key", "-out", folder / "server.pem")
     signer = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key")
-    run(
-        ["openssl", "req", "-x509", *NEW_KEY, *signer, "-config", config, "-extensions", "server", "-days", DAYS, *keys]
-    )
+    run([*NEW, *signer, "-config", config, "-extensions", "server", *keys])
