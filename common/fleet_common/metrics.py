@@ -1,5 +1,4 @@
-"""All metrics of the fleet, in one registry per process; the catalogue in ``docs/reference/metrics.md`` is made from
-here.
+"""All metrics of the fleet, in one registry per process; ``docs/reference/metrics.md`` is made from here.
 
 No paths, users or ids as labels. Known label values exist from the start with 0, so that ``increase()`` sees the
 first one.

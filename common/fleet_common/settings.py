@@ -85,7 +85,7 @@ class OmeroSettings(_Account):
     name: Name = "omero"
     """The name under which all workers of one server share its slots."""
     import_slots: Annotated[int, Field(ge=1, le=32)] = 4
-    """Imports that run in the server at once, over the whole fleet: at most min(min_threads, background_threads) - 1."""
+    """Imports in the server at once, over the whole fleet: at most min(min_threads, background_threads) - 1."""
     create_slots: Annotated[int, Field(ge=1, le=8)] = 1
     """Calls of importFileset at once, over the whole fleet; 2 x import + 2 x create must fit the server's pool."""
     web_url: str | None = None

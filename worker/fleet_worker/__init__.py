@@ -1,0 +1,1 @@
+"""Takes requests from RabbitMQ and imports them into OMERO."""
