@@ -144,7 +144,7 @@ class Layout:
             if not layout.record.exists():
                 layout = cls(name, state, layout.cache, _choose(name, _taken(state.parent, name), probe=True))
                 layout.make()
-                layout.record.write_text(json.dumps({"name": name, "base_port": layout.base_port}) + "\n")
+                write_whole(layout.record, json.dumps({"name": name, "base_port": layout.base_port}) + "\n")
         return layout
 
 
@@ -172,6 +172,13 @@ def open_folder(path: Path) -> None:
     if not path.exists():
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o755)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new text, never half of it."""
+    aside = path.with_name(f"{path.name}.new")
+    aside.write_text(text)
+    aside.replace(path)
 
 
 def _root(environment: Mapping[str, str], own: str, for_root: Path, xdg: str, below_home: str) -> Path:

@@ -10,7 +10,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from fleet_stack.console import StackError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fleet_stack.rabbitmq.permissions import BrokerUser, TopicPermission
+    from fleet_stack.rabbitmq.permissions import BrokerUser
 
 TIMEOUT_SECONDS: Final = 10.0
 
@@ -78,16 +78,21 @@ def apply_users(
     Raises:
         StackError: the node does not answer, or refuses.
     """
-    management.put(f"/api/vhosts/{quote(vhost, safe='')}", {})
-    for user in users:
-        name = quote(user.name, safe="")
-        tags = ",".join(user.tags)
-        management.put(f"/api/users/{name}", {"password": password_of(user.name), "tags": tags})
-        permission = {"configure": user.configure, "write": user.write, "read": user.read}
-        management.put(f"/api/permissions/{quote(vhost, safe='')}/{name}", permission)
-        for topic in user.topics:
-            management.put(f"/api/topic-permissions/{quote(vhost, safe='')}/{name}", _topic(topic))
+    wanted = tuple(users)
+    place = quote(vhost, safe="")
+    management.put(f"/api/vhosts/{place}", {})
+    for exchange in sorted({topic.exchange for user in wanted for topic in user.topics}):
+        # RabbitMQ 4.3 refuses a topic permission on an exchange that is not there (400, no_such_exchange), and without
+        # one a producer could publish every key. Declared as `omero-fleet topology apply` declares them.
+        management.put(f"/api/exchanges/{place}/{quote(exchange, safe='')}", {"type": "topic", "durable": True})
+    for user in wanted:
+        _apply(management, place, user, password_of(user.name))
 
 
-def _topic(topic: TopicPermission) -> dict[str, Any]:
-    return {"exchange": topic.exchange, "write": topic.write, "read": topic.read}
+def _apply(management: Management, place: str, user: BrokerUser, password: str) -> None:
+    name = quote(user.name, safe="")
+    management.put(f"/api/users/{name}", {"password": password, "tags": ",".join(user.tags)})
+    permission = {"configure": user.configure, "write": user.write, "read": user.read}
+    management.put(f"/api/permissions/{place}/{name}", permission)
+    for topic in user.topics:
+        management.put(f"/api/topic-permissions/{place}/{name}", asdict(topic))

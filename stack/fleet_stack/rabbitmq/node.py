@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fleet_stack.console import StackError, run
-from fleet_stack.layout import open_folder
+from fleet_stack.layout import open_folder, write_whole
 from fleet_stack.processes import accepts, detached, end, is_running, wait_until
 from fleet_stack.rabbitmq.config import client_environment, enabled_plugins, server_environment
 
@@ -160,7 +160,7 @@ class Node:
         return Running(content["version"], Path(content["root"]), content["broker"], content["epmd"])
 
     def _remember(self, running: Running) -> None:
-        self._record.write_text(json.dumps(asdict(running) | {"root": str(running.root)}) + "\n")
+        write_whole(self._record, json.dumps(asdict(running), default=str) + "\n")
 
     def _end(self, first: signal.Signals) -> None:
         recorded = self._recorded()
