@@ -67,7 +67,7 @@ class Metrics:
         self.published = self._counter(
             "published_requests", "Requests published by this producer, by result.", "result"
         )
-        for result in ("confirmed", "unroutable", "refused", "timeout"):
+        for result in ("confirmed", "unroutable", "refused", "timeout", "unreachable"):
             self.published.labels(result)
 
     def _volume(self) -> None:

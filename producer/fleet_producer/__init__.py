@@ -1,0 +1,1 @@
+"""Looks at plates on acquisition hosts and publishes import requests; runs without OMERO."""

@@ -1,0 +1,1 @@
+"""Subcommands of ``omero-fleet`` for acquisition hosts."""

@@ -1,0 +1,231 @@
+"""``omero-fleet submit``: check plates and images, publish requests, and wait for their outcomes if asked."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pydantic
+from rich.console import Console
+
+from fleet_common import render
+from fleet_common.broker import LiveFollower, Publisher, PublishRefused, PublishTimeout, PublishUnroutable
+from fleet_common.cli import Context
+from fleet_common.connect import broker_address
+from fleet_common.errors import FleetError, RequestError, UsageError
+from fleet_common.events import Status
+from fleet_common.exits import Exit
+from fleet_common.health import Health
+from fleet_common.messages import Batch, ChecksumAlgorithm, Options, Owner, Priority, Skip, SubmittedBy, explain
+from fleet_common.metrics import Metrics
+from fleet_common.settings import Settings
+from fleet_common.storage import Share, Shares
+from fleet_producer.prepare import Order, Prepared, prepare
+from fleet_producer.publish import publish_all
+from fleet_producer.waiting import Display, Outcomes, collect
+
+
+@dataclass(frozen=True, slots=True)
+class _Publishing:
+    """How to publish, apart from what."""
+
+    deadline_seconds: float
+    wait: bool
+    timeout_seconds: float
+    as_json: bool
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@click.option("--share", "shares", multiple=True, metavar="NAME=DIR", help="Where a share is mounted here; repeatable.")
+@click.option(
+    "--target", required=True, help="OMERO's grammar: Screen:+name:X, Dataset:id:5, Project:name:P/Dataset:name:D."
+)
+@click.option("--user", required=True, help="OMERO user who shall own the data.")
+@click.option("--group", required=True, help="OMERO group of the data; the user must be its member.")
+@click.option("--lane", help="Lane to publish to.  [default: producer.lane, else the broker user]")
+@click.option("--priority", type=click.Choice([str(one) for one in Priority]), default="normal", show_default=True)
+@click.option("--batch", help="Name that keeps these requests together.  [default: host and time]")
+@click.option("--name", help="Name of plate or image in OMERO.  [default: as OMERO's importer names it]")
+@click.option("--description", help="Description of plate or image in OMERO.")
+@click.option(
+    "--checksum-algorithm", type=click.Choice([str(one) for one in ChecksumAlgorithm]), help="As omero import."
+)
+@click.option("--skip", multiple=True, type=click.Choice([*map(str, Skip), "all"]), help="As omero import; repeatable.")
+@click.option("--parallel-upload", type=int, help="At most this many files of one request in flight.")
+@click.option("--again", is_flag=True, help="Import once more what was imported before.")
+@click.option("--dry-run", is_flag=True, help="Check everything, publish nothing.")
+@click.option("--wait", is_flag=True, help="Follow until every outcome is known, and exit by it.")
+@click.option(
+    "--timeout", "timeout_seconds", type=float, default=86400.0, show_default=True, help="Seconds for --wait."
+)
+@click.option(
+    "--deadline", "deadline_seconds", type=float, default=60.0, show_default=True, help="Seconds for a confirm."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def submit(context: Context, paths: tuple[Path, ...], **given: Any) -> int:
+    r"""Check plates and images and publish one import request for each PATH.
+
+    PATH is a plate's folder, its entry file, or a single image. All are checked before the first is published: when
+    one is not fit, nothing is published (exit 3). Without a confirm in time (exit 4) or without a broker (exit 5) the
+    same command may safely be repeated: the same files for the same owner are imported once.
+
+    \b
+    Examples:
+      omero-fleet submit /data/plate1 --share hcs=/data --target 'Screen:+name:My screen' \
+          --user alice --group screening --wait
+      omero-fleet submit *.tif --target Dataset:+name:Tuesday --user alice --group screening --batch tuesday --json
+    """
+    settings = context.settings()
+    how = _Publishing(given["deadline_seconds"], given["wait"], given["timeout_seconds"], given["as_json"])
+    order = _order(settings, given)
+    prepared = _prepare_all(paths, _shares(settings, given["shares"]), order)
+    if prepared is None:
+        return Exit.REFUSED
+    if given["dry_run"]:
+        _print_requests(prepared, {}, "checked", as_json=how.as_json)
+        return Exit.OK
+    return _publish(settings, prepared, how)
+
+
+def _order(settings: Settings, given: dict[str, Any]) -> Order:
+    lane = given["lane"] or settings.producer.lane or settings.broker.user
+    default_batch = f"{settings.producer.host} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    skip = tuple(Skip) if "all" in given["skip"] else tuple(Skip(word) for word in given["skip"])
+    algorithm = given["checksum_algorithm"]
+    try:
+        return Order(
+            owner=Owner(user=given["user"], group=given["group"]),
+            target=given["target"],
+            lane=lane,
+            priority=Priority(given["priority"]),
+            batch=Batch(id=uuid.uuid4(), name=given["batch"] or default_batch),
+            submitted_by=SubmittedBy(
+                host=settings.producer.host, instrument=settings.producer.instrument, person=getpass.getuser()
+            ),
+            options=Options(
+                name=given["name"],
+                description=given["description"],
+                checksum_algorithm=ChecksumAlgorithm(algorithm) if algorithm else None,
+                skip=skip,
+                parallel_upload=given["parallel_upload"],
+            ),
+            nonce=uuid.uuid4().hex if given["again"] else "",
+        )
+    except pydantic.ValidationError as error:
+        raise UsageError(explain(error)) from error
+
+
+def _shares(settings: Settings, flags: Sequence[str]) -> Shares:
+    named = dict(settings.shares)
+    for flag in flags:
+        name, separator, folder = flag.partition("=")
+        if not (name and separator and folder):
+            raise UsageError(f"--share wants NAME=DIR, not {flag!r}")
+        named[name] = Path(folder)
+    if not named:
+        raise UsageError("no share is known: name one with --share NAME=DIR, or give shares in the settings")
+    return Shares(Share(name, folder) for name, folder in named.items())
+
+
+def _prepare_all(paths: Sequence[Path], shares: Shares, order: Order) -> list[Prepared] | None:
+    """All requests, or None when at least one path is not fit; every problem is told, not only the first."""
+    prepared: list[Prepared] = []
+    refused = 0
+    for path in paths:
+        try:
+            prepared.append(prepare(path, shares, order, lambda: datetime.now(UTC)))
+        except RequestError as error:
+            refused += 1
+            click.echo(f"{path}: {error.reason}: {error}. {error.rule.next_action}", err=True)
+        except pydantic.ValidationError as error:
+            raise UsageError(explain(error)) from error
+    if refused:
+        click.echo(f"{refused} of {len(paths)} are not fit for import; nothing was published", err=True)
+        return None
+    return prepared
+
+
+def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing) -> int:
+    address = broker_address(settings.broker)
+    metrics = Metrics()
+    outcomes = Outcomes(frozenset(one.request.request_id for one in prepared))
+    deadline = time.monotonic() + how.timeout_seconds
+    with ExitStack() as stack:
+        if settings.metrics.port:
+            health = Health(settings.metrics, metrics.registry, live={}, ready={})
+            health.start()
+            stack.callback(health.stop)
+        try:
+            follower = stack.enter_context(LiveFollower(address, lanes_of(prepared))) if how.wait else None
+            publisher = stack.enter_context(Publisher(address))
+            published = list(_published(publisher, prepared, how, metrics))
+            publisher.ring()
+        except (PublishTimeout, PublishRefused, PublishUnroutable, FleetError) as error:
+            return _explain_failure(error, prepared)
+        if follower is not None:
+            _wait(follower.events(deadline_seconds=deadline - time.monotonic()), published, outcomes)
+    _print_requests(published, outcomes.statuses, "accepted", as_json=how.as_json)
+    return outcomes.exit_code() if how.wait else Exit.OK
+
+
+def lanes_of(prepared: Sequence[Prepared]) -> str:
+    """The one lane of a call."""
+    return prepared[0].request.lane
+
+
+def _published(publisher: Publisher, prepared: Sequence[Prepared], how: _Publishing, metrics: Metrics) -> Any:
+    return publish_all(
+        publisher, prepared, deadline_seconds=how.deadline_seconds, metrics=metrics, clock=lambda: datetime.now(UTC)
+    )
+
+
+def _explain_failure(error: FleetError, prepared: Sequence[Prepared]) -> Exit:
+    repeat = "The same command may safely be repeated: nothing is imported twice."
+    click.echo(f"omero-fleet: {error}. {repeat} ({len(prepared)} requests were to be published)", err=True)
+    return Exit.NOT_CONFIRMED if isinstance(error, PublishTimeout) else Exit.NOT_PUBLISHED
+
+
+def _wait(events: Any, published: Sequence[Prepared], outcomes: Outcomes) -> None:
+    with Display([one.request for one in published], Console(stderr=True)) as display:
+        for status in collect(events, outcomes):
+            display.show(status)
+
+
+def _print_requests(prepared: Sequence[Prepared], statuses: Any, state: str, *, as_json: bool) -> None:
+    rows = [_row(one, statuses.get(one.request.request_id), state) for one in prepared]
+    if as_json:
+        click.echo(json.dumps({"requests": rows}, indent=2))
+        return
+    for row, one in zip(rows, prepared, strict=True):
+        status = statuses.get(one.request.request_id)
+        click.echo(
+            f"{row['request_id']} {row['state']} {row['source']} {render.detail(status) if status else ''}".rstrip()
+        )
+
+
+def _row(one: Prepared, status: Status | None, state: str) -> dict[str, Any]:
+    request = one.request
+    row: dict[str, Any] = {
+        "request_id": str(request.request_id),
+        "source": f"{request.source.share}/{request.source.path}",
+        "format": request.source.format,
+        "lane": request.lane,
+        "batch": request.batch.model_dump(mode="json"),
+        "files": request.source.manifest.files,
+        "bytes": request.source.manifest.bytes,
+        "state": state,
+    }
+    if status is not None:
+        row |= {"state": str(status.state), "status": status.model_dump(mode="json", exclude_none=True)}
+    return row

@@ -1,0 +1,149 @@
+"""From a path on an acquisition host to a request that may be published: detect, read, check the files, build.
+
+Nothing is published here, and nothing but the files is looked at. Used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from fleet_common.errors import Reason, failure
+from fleet_common.fitting import check_fits
+from fleet_common.messages import (
+    Batch,
+    ImportRequest,
+    Manifest,
+    Options,
+    Owner,
+    Priority,
+    Source,
+    SubmittedBy,
+    encode,
+    request_id_for,
+)
+from fleet_common.plates import Plate, describe, detect, problems
+from fleet_common.storage import (
+    ManifestSummary,
+    Share,
+    ShareReader,
+    Shares,
+    entries_of,
+    measure,
+    open_regular,
+    summarise,
+)
+from fleet_common.targets import parse_target
+
+_SAMPLE_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the person or machine that submits wants for every path of one call."""
+
+    owner: Owner
+    target: str
+    lane: str
+    priority: Priority
+    batch: Batch
+    submitted_by: SubmittedBy
+    options: Options = Options()
+    nonce: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is fit to be published, and the plate that it is about."""
+
+    request: ImportRequest
+    plate: Plate
+
+
+def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], datetime]) -> Prepared:
+    """Make the request for one plate or file.
+
+    Args:
+        path: A plate's folder, its entry file, or a single file.
+        shares: Where shares are mounted on this host.
+        order: What is wanted.
+        clock: The present time, in UTC.
+
+    Raises:
+        RequestError: The files are not fit for import; the reason says why.
+    """
+    share, plate = look_at(path, shares)
+    check_fits(plate, parse_target(order.target))
+    summary = check_files(share, plate)
+    request = _request(share, plate, summary, order, clock())
+    encode(request)
+    return Prepared(request, plate)
+
+
+def look_at(path: Path, shares: Shares) -> tuple[Share, Plate]:
+    """Find the format of a path and read the plate.
+
+    Raises:
+        RequestError: No share holds it, no format knows it, or its index is broken.
+    """
+    name, relative = shares.locate(path)
+    share = shares[name]
+    with ShareReader(share) as reader:
+        plate_format, entry = detect(relative, reader)
+        return share, plate_format.read(entry, reader)
+
+
+def check_files(share: Share, plate: Plate) -> ManifestSummary:
+    """Check that every file of the plate is there and not empty, and summarise them.
+
+    Raises:
+        Permanent: ``file-empty`` for an empty file.
+        Transient: ``manifest-differs`` for a missing one; wells and fields are named.
+    """
+    sizes = measure(share, plate.files)
+    found = problems(plate, sizes)
+    if found:
+        any_missing = any(problem.problem == "missing" for problem in found)
+        raise failure(Reason.MANIFEST_DIFFERS if any_missing else Reason.FILE_EMPTY, describe(found))
+    return summarise(entries_of(plate.files, sizes))
+
+
+def _request(share: Share, plate: Plate, summary: ManifestSummary, order: Order, now: datetime) -> ImportRequest:
+    return ImportRequest(
+        request_id=_identify(share, plate, summary, order),
+        batch=order.batch,
+        lane=order.lane,
+        priority=order.priority,
+        submitted_at=now,
+        submitted_by=order.submitted_by,
+        source=Source(
+            share=share.name,
+            path=plate.entry,
+            format=plate.format,
+            manifest=Manifest(files=summary.files, bytes=summary.bytes, digest=summary.digest),
+        ),
+        owner=order.owner,
+        target=order.target,
+        options=order.options,
+    )
+
+
+def _identify(share: Share, plate: Plate, summary: ManifestSummary, order: Order) -> uuid.UUID:
+    identity = plate.identity or f"{plate.entry} {sample_digest(share, plate.entry)}"
+    return request_id_for(order.owner, share.name, identity, summary.digest, nonce=order.nonce)
+
+
+def sample_digest(share: Share, path: str | PurePosixPath) -> str:
+    """The SHA-256 of the first and last 64 kB of a file: tells files of one name and size apart without reading them."""
+    with open_regular(share, path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(file.read(_SAMPLE_BYTES) or b"")
+        file.seek(max(0, size - _SAMPLE_BYTES))
+        digest.update(file.read(_SAMPLE_BYTES) or b"")
+    return digest.hexdigest()
