@@ -63,6 +63,7 @@ class Reason(enum.StrEnum):
     OMERO_UNAVAILABLE = "omero-unavailable"
     OMERO_BUSY = "omero-busy"
     OMERO_LOGIN_REFUSED = "omero-login-refused"
+    OMERO_REFUSED = "omero-refused"
     BROKER_UNAVAILABLE = "broker-unavailable"
     SESSION_LOST = "session-lost"
     LOCK_HELD = "lock-held"
@@ -158,6 +159,7 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.OMERO_UNAVAILABLE: _not_its_fault("Check OMERO.server; the fleet goes on by itself.", 10.0),
         Reason.OMERO_BUSY: _not_its_fault("Check the load of OMERO.server; the fleet goes on by itself.", 10.0),
         Reason.OMERO_LOGIN_REFUSED: _operator("Check the service account: its password and its Sudo privilege."),
+        Reason.OMERO_REFUSED: _permanent("Check the rights of owner and group in OMERO, then replay."),
         Reason.BROKER_UNAVAILABLE: _not_its_fault("Check RabbitMQ; the fleet goes on by itself.", 10.0),
         Reason.SESSION_LOST: _not_its_fault("Nothing: the import starts anew in a new session.", 10.0),
         Reason.LOCK_HELD: _not_its_fault("Nothing: another worker is at this request.", 60.0),
