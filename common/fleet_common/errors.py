@@ -28,6 +28,7 @@ class Reason(enum.StrEnum):
     INVALID_REQUEST = "invalid-request"
     REQUEST_TOO_LARGE = "request-too-large"
     UNKNOWN_VERSION = "unknown-version"
+    NEWER_VERSION = "newer-version"
     UNSUPPORTED = "unsupported"
     NO_USER_ID = "no-user-id"
     NOT_ALLOWED = "not-allowed"
@@ -93,6 +94,7 @@ class Rule:
         first_delay_seconds: Wait before the first further try; later ones climb the retry tiers.
         attempts: How many attempts in all; reached means dead. Ignored where no attempt is counted.
         costs_attempt: False for a failure of server, broker or connection, which is not the request's fault.
+        max_age_seconds: Dead once the request is older than this, whatever its attempts; 0 for no such limit.
     """
 
     verdict: Verdict
@@ -100,6 +102,7 @@ class Rule:
     first_delay_seconds: float = 10.0
     attempts: int = 5
     costs_attempt: bool = True
+    max_age_seconds: float = 0.0
 
 
 def _permanent(next_action: str) -> Rule:
@@ -124,7 +127,15 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
     {
         Reason.INVALID_REQUEST: _permanent(_SUBMIT_AGAIN),
         Reason.REQUEST_TOO_LARGE: _permanent("Submit fewer files in one request."),
-        Reason.UNKNOWN_VERSION: _permanent("Upgrade the workers, then replay the dead letter."),
+        Reason.UNKNOWN_VERSION: _permanent(_SUBMIT_AGAIN),
+        # During a rolling upgrade newer producers meet older workers; a newer worker will take it.
+        Reason.NEWER_VERSION: Rule(
+            Verdict.TRANSIENT,
+            "Upgrade the workers, then replay the dead letter.",
+            first_delay_seconds=300.0,
+            costs_attempt=False,
+            max_age_seconds=86400.0,
+        ),
         Reason.UNSUPPORTED: _permanent("Leave out the named field, or upgrade the workers and replay the dead letter."),
         Reason.NO_USER_ID: _permanent("Publish with the user_id property: omero-fleet submit does."),
         Reason.NOT_ALLOWED: _permanent("Have the lane's allow-list in the worker's settings extended, then replay."),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from fleet_common.errors import Permanent, Reason
+from fleet_common.errors import Permanent, Reason, RequestError, failure
 from fleet_common.targets import Target, parse_target
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -202,6 +202,7 @@ def decode(body: bytes) -> ImportRequest:
     Raises:
         Permanent: With the reason ``request-too-large``, ``unknown-version`` or ``invalid-request`` and a text
             that names the field.
+        Transient: ``newer-version``: a worker that was upgraded already may know it.
     """
     _check_size(body)
     try:
@@ -229,14 +230,15 @@ class _Envelope(BaseModel):
     version: int
 
 
-def _refusal(body: bytes, error: pydantic.ValidationError) -> Permanent:
+def _refusal(body: bytes, error: pydantic.ValidationError) -> RequestError:
     try:
         version = _Envelope.model_validate_json(body).version
     except pydantic.ValidationError:
         version = VERSION
-    if version != VERSION:
-        return Permanent(Reason.UNKNOWN_VERSION, f"version: {version} is not known here, only {VERSION}")
-    return Permanent(Reason.INVALID_REQUEST, explain(error))
+    if version == VERSION:
+        return failure(Reason.INVALID_REQUEST, explain(error))
+    reason = Reason.NEWER_VERSION if version > VERSION else Reason.UNKNOWN_VERSION
+    return failure(reason, f"version: {version} is not known here, only {VERSION}")
 
 
 _MAX_EXPLAINED = 5

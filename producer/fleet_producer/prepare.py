@@ -54,7 +54,7 @@ class Order:
     priority: Priority
     batch: Batch
     submitted_by: SubmittedBy
-    options: Options = Options()
+    options: Options
     nonce: str = ""
 
 
@@ -140,7 +140,7 @@ def _identify(share: Share, plate: Plate, summary: ManifestSummary, order: Order
 
 
 def sample_digest(share: Share, path: str | PurePosixPath) -> str:
-    """The SHA-256 of the first and last 64 kB of a file: tells files of one name and size apart without reading them."""
+    """The SHA-256 of the first and last 64 kB: tells files of one name and size apart without reading them whole."""
     with open_regular(share, path) as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.sha256(file.read(_SAMPLE_BYTES) or b"")

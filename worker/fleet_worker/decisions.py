@@ -46,12 +46,13 @@ _PAUSING: Final = frozenset(
 )
 
 
-def decide(error: RequestError, attempt: int) -> Decision:
+def decide(error: RequestError, attempt: int, age_seconds: float = 0.0) -> Decision:
     """Settle a failed attempt.
 
     Args:
         error: Why it failed.
         attempt: The number of this attempt, counted from 1.
+        age_seconds: How long ago the fleet saw the request first.
     """
     if error.rule.verdict is Verdict.LEASE_LOST:
         return Decision(Action.ABANDON, error.reason, attempt)
@@ -59,11 +60,13 @@ def decide(error: RequestError, attempt: int) -> Decision:
         return Decision(Action.BURY, error.reason, attempt)
     if isinstance(error, NeedsOperator) and error.reason is not Reason.OMERO_LOGIN_REFUSED:
         return Decision(Action.BURY, error.reason, attempt)
-    return _retry(error, attempt)
+    return _retry(error, attempt, age_seconds)
 
 
-def _retry(error: RequestError, attempt: int) -> Decision:
+def _retry(error: RequestError, attempt: int, age_seconds: float) -> Decision:
     rule = error.rule
+    if rule.max_age_seconds and age_seconds > rule.max_age_seconds:
+        return Decision(Action.BURY, error.reason, attempt)
     asked = error.delay_seconds if isinstance(error, Transient) else 0.0
     pause = error.reason in _PAUSING
     # A refused login is no request's fault either: it waits for the operator in its lane, not among dead letters.

@@ -1,0 +1,69 @@
+"""Derives the files of a request again on the worker's own mount, and compares them with the manifest.
+
+The producer's word is not taken for it: a share may be mounted elsewhere, may lag behind, or may have lost a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from fleet_common.errors import Reason, failure
+from fleet_common.fitting import check_fits
+from fleet_common.messages import ImportRequest
+from fleet_common.plates import Plate, describe, plate_format, problems
+from fleet_common.storage import (
+    ManifestEntry,
+    Share,
+    ShareReader,
+    Shares,
+    check_relative,
+    entries_of,
+    measure,
+    summarise,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FilesHere:
+    """A plate whose files are all here, as the manifest says."""
+
+    share: Share
+    plate: Plate
+    entries: tuple[ManifestEntry, ...]
+
+
+def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
+    """List the files of a request on this host.
+
+    Raises:
+        Permanent: The path is unsafe, the format broken or unknown here, or the target does not fit.
+        Transient: ``manifest-differs`` while the files are not, or not yet, as the manifest says.
+    """
+    share = shares[request.source.share]
+    plate = _read(request, share)
+    check_fits(plate, request.parsed_target)
+    sizes = measure(share, plate.files)
+    found = problems(plate, sizes)
+    if found:
+        empty_only = all(problem.problem == "empty" for problem in found)
+        raise failure(Reason.FILE_EMPTY if empty_only else Reason.MANIFEST_DIFFERS, describe(found))
+    entries = entries_of(plate.files, sizes)
+    _compare(request, entries)
+    return FilesHere(share, plate, entries)
+
+
+def _read(request: ImportRequest, share: Share) -> Plate:
+    entry = PurePosixPath(str(check_relative(request.source.path)))
+    with ShareReader(share) as reader:
+        return plate_format(request.source.format).read(entry, reader)
+
+
+def _compare(request: ImportRequest, entries: tuple[ManifestEntry, ...]) -> None:
+    manifest, here = request.source.manifest, summarise(entries)
+    if here.digest != manifest.digest:
+        raise failure(
+            Reason.MANIFEST_DIFFERS,
+            f"the worker sees {here.files} files with {here.bytes} bytes, the manifest says "
+            f"{manifest.files} files with {manifest.bytes} bytes: not yet visible here, or changed since",
+        )

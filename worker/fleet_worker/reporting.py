@@ -1,0 +1,123 @@
+"""Tells the event log and the metrics how an attempt goes: started, progress by phase, and what each phase took.
+
+One reporter belongs to one attempt. ``add_bytes`` may be called from any thread; everything else from the attempt's
+own. Progress is throttled and may be dropped; it never slows down an import.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from fleet_common.events import Event, Kind, Phase, Progress
+from fleet_common.messages import ImportRequest
+from fleet_common.metrics import Metrics
+
+PROGRESS_SECONDS: Final = 1.0
+"""The least time between two progress events of one request in one phase."""
+
+Tell = Callable[[Event], None]
+
+
+class Reporter:
+    """Makes the events of one attempt, numbered in order."""
+
+    def __init__(  # noqa: PLR0913  time and identifiers are injected
+        self,
+        request: ImportRequest,
+        attempt: int,
+        worker: str,
+        *,
+        tell: Tell,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        new_id: Callable[[], uuid.UUID] = uuid.uuid4,
+    ) -> None:
+        self.seconds: dict[str, float] = {}
+        """What each phase took so far."""
+        self._request, self._attempt, self._worker = request, attempt, worker
+        self._tell, self._metrics = tell, metrics
+        self._clock, self._monotonic, self._new_id = clock, monotonic, new_id
+        self._lock = threading.Lock()
+        self._seq = 0
+        self._phase = Phase.CHECK
+        self._files_done = 0
+        self._bytes_done = 0
+        self._told_at = float("-inf")
+
+    def started(self) -> None:
+        """Tell that a worker has taken the request."""
+        self._tell(self.event(Kind.STARTED))
+
+    def event(self, kind: Kind, **facts: Any) -> Event:
+        """An event of this attempt; the next in order."""
+        source = self._request.source
+        with self._lock:
+            self._seq += 1
+            return Event(
+                event_id=self._new_id(),
+                kind=kind,
+                request_id=self._request.request_id,
+                lane=self._request.lane,
+                at=self._clock(),
+                attempt=self._attempt,
+                seq=self._seq,
+                batch=self._request.batch,
+                source=f"{source.share}/{source.path}",
+                worker=self._worker,
+                **facts,
+            )
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Everything inside is this phase: it is told at once, and timed."""
+        self.enter(phase)
+        began = self._monotonic()
+        try:
+            yield
+        finally:
+            self.took(phase, self._monotonic() - began)
+
+    def enter(self, phase: Phase) -> None:
+        """Tell that a phase begins."""
+        self._phase = phase
+        self._progress()
+
+    def took(self, phase: Phase, seconds: float) -> None:
+        """Keep what a phase took, as measured here or told by the server."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+        self._metrics.phase_seconds.labels(phase).observe(seconds)
+
+    def add_bytes(self, count: int) -> None:
+        """Count bytes that were sent; from any thread."""
+        with self._lock:
+            self._bytes_done += count
+        self._metrics.bytes.inc(count)
+
+    def add_file(self) -> None:
+        """Count a file that was sent, and tell so now and then."""
+        self._files_done += 1
+        self._metrics.files.inc()
+        self.tick()
+
+    def tick(self) -> None:
+        """Tell the progress if the last word is old enough."""
+        if self._monotonic() - self._told_at >= PROGRESS_SECONDS:
+            self._progress()
+
+    def _progress(self) -> None:
+        self._told_at = self._monotonic()
+        manifest = self._request.source.manifest
+        progress = Progress(
+            phase=self._phase,
+            files_done=self._files_done,
+            files=manifest.files,
+            bytes_done=self._bytes_done,
+            bytes=manifest.bytes,
+        )
+        self._tell(self.event(Kind.PROGRESS, progress=progress))
