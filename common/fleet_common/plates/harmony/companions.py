@@ -31,7 +31,7 @@ def companions(entry: PurePosixPath, reader: Reader) -> tuple[str, ...]:
     if len(entry.parts) < len(("measurement", "Images", "Index.idx.xml")):
         raise failure(
             Reason.UNSAFE_PATH,
-            f"the folder of the index {printable(str(entry))} lies at the top of the share, and Bio-Formats takes every "
+            f"the folder of the index {printable(str(entry))} is at the top of the share, and Bio-Formats takes every "
             "file around it as a companion: put the measurement into a folder of its own",
         )
     return tuple(str(path) for path in _walk(entry.parent.parent, entry.parent.name, reader))
