@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,18 +78,23 @@ def ask(entries: Sequence[Path], cache: Path | None = None) -> list[UsedFiles | 
 
 
 def _run(classpath: str, entries: Sequence[Path]) -> list[str]:
-    command = [
-        "java",
-        "-Djava.awt.headless=true",
-        *java.OPTIONS,
-        "-cp",
-        classpath,
-        "UsedFiles",
-    ]
-    text = "".join(f"{entry}\n" for entry in entries)
+    told = [str(entry) for entry in entries]
+    if any("\n" in line for line in told):
+        raise StackError("Bio-Formats is asked one path per line: a path with a line break cannot be asked about")
+    with tempfile.TemporaryDirectory(prefix="bioformats-") as scratch:  # its native libraries stay behind otherwise
+        options = [*java.QUIET, f"-Djava.io.tmpdir={scratch}", *java.OPTIONS]
+        done = _java([*options, "-cp", classpath, "UsedFiles"], "".join(f"{line}\n" for line in told))
+    # Not splitlines(): a file name may hold other characters that Python takes for line ends.
+    lines = done.stdout.split("\n")[:-1]
+    if done.returncode or len(lines) != len(entries):
+        raise StackError(f"Bio-Formats ended with {done.returncode} before it had answered:\n{done.stderr[-2000:]}")
+    return lines
+
+
+def _java(arguments: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
-            command,
+        return subprocess.run(
+            ["java", *arguments],
             env=java.environment(),
             input=text,
             capture_output=True,
@@ -98,10 +104,6 @@ def _run(classpath: str, entries: Sequence[Path]) -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StackError(f"Bio-Formats could not be asked: {error}") from error
-    lines = done.stdout.splitlines()
-    if done.returncode or len(lines) != len(entries):
-        raise StackError(f"Bio-Formats ended with {done.returncode} before it had answered:\n{done.stderr[-2000:]}")
-    return lines
 
 
 def _answer(entry: Path, told: Mapping[str, Any]) -> UsedFiles | ReaderError:

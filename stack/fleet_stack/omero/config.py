@@ -75,7 +75,8 @@ def java_arguments(name: str, folders: Folders, settings: OmeroSettings, jar: Pa
     is_blitz = name == "Blitz-0"
     return [
         f"-Xmx{settings.heap if is_blitz else BACKGROUND_HEAP}",
-        "-Djava.awt.headless=true",
+        *java.QUIET,
+        f"-Djava.io.tmpdir={folders.temporary}",
         *java.OPTIONS,
         f"-Dlogback.configurationFile={folders.etc}/logback.xml",
         f"-Domero.logfile={folders.log}/{name}.log",

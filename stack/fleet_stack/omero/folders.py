@@ -53,9 +53,14 @@ class Folders:
         """Where imported files land."""
         return self.data / "ManagedRepository"
 
+    @property
+    def temporary(self) -> Path:
+        """What Java and OMERO would otherwise put into ``/tmp`` and ``~/omero/tmp``."""
+        return self.root / "tmp"
+
     def make(self) -> None:
         """Create what is missing."""
         needed_by_server = (self.home / "etc" / "grid", self.home / "lib" / "scripts" / "omero")
-        for folder in (self.etc, self.log, self.ice, self.data, *needed_by_server):
+        for folder in (self.etc, self.log, self.ice, self.data, self.temporary, *needed_by_server):
             folder.mkdir(parents=True, exist_ok=True)
         self.etc.chmod(0o700)

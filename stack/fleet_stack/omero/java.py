@@ -31,6 +31,10 @@ OPTIONS: Final = (
 )
 
 
+# No windows, and no file /tmp/hsperfdata_* for jstat.
+QUIET: Final = ("-Djava.awt.headless=true", "-XX:-UsePerfData")
+
+
 def environment() -> dict[str, str]:
     """The environment for Java programs: under any other locale Java loses file names with an umlaut."""
     return {**os.environ, "LC_ALL": "C.UTF-8"}

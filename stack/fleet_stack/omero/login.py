@@ -48,7 +48,9 @@ def session(layout: Layout, user: str) -> Iterator[Any]:
     try:
         yield _join(client, user, secret(layout, secret_name(user)))
     finally:
-        client.__del__()  # closes the session and destroys the communicator
+        # After a refused login there is no session to close; the communicator is destroyed in any case.
+        with contextlib.suppress(Ice.Exception):
+            client.closeSession()
 
 
 def _join(client: Any, user: str, password: str) -> Any:

@@ -157,11 +157,15 @@ class OmeroServer:
     def _start_node(self, grid: icegrid.Grid) -> None:
         command = ["icegridnode", f"--Ice.Config={self._folders.etc}/node.cfg"]
         log = self._folders.log / "icegridnode.out"
-        node = processes.detached(command, env=java.environment(), cwd=self._folders.home, log=log)
+        node = processes.detached(command, env=self._environment(), cwd=self._folders.home, log=log)
         self._identity_file.write_text(node)
         registry = grid.ports.ice_registry
         what = f"IceGrid on port {registry} (see {log})"
         processes.wait_until(lambda: processes.accepts(registry), REGISTRY_SECONDS, what, node)
+
+    def _environment(self) -> dict[str, str]:
+        # omero.util.TempFileManager of omero-blitz reads this name, omero-py another one.
+        return {**java.environment(), "OMERO_TEMPDIR": str(self._folders.temporary)}
 
 
 def _command(folder: Path) -> str:
