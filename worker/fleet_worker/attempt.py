@@ -1,0 +1,259 @@
+"""One try at one request, in the order of the design: nothing is sent before everything that can be checked is.
+
+::
+
+    allow-list ─ owner ─ reconcile ─ files ─ target ─ [create slot: register] ─ elect ─ upload ─
+        [import slot: server] ─ verify ─ annotate ─ elect once more
+
+The thread that took the request runs all of it. ``check`` is called between any two costly steps and raises when the
+lock of the request is lost: such an attempt stops, settles nothing, and deletes the fileset that it made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import structlog
+
+from fleet_common.errors import Reason, RequestError, failure
+from fleet_common.events import Kind, Phase, Result
+from fleet_common.messages import ImportRequest
+from fleet_common.metrics import fleet_version
+from fleet_common.storage import OpenFiles
+from fleet_common.targets import Choice
+from fleet_worker.allow import check_allowed
+from fleet_worker.annotations import provenance, result_of
+from fleet_worker.files import FilesHere, find_files
+from fleet_worker.omero import (
+    ChecksumsDiffer,
+    ImportOutcome,
+    ImportSpec,
+    OwnerIds,
+    OwnerSession,
+    RegisteredImport,
+    ResolvedTarget,
+    RunningImport,
+    SpecFile,
+)
+from fleet_worker.parts import Parts
+from fleet_worker.reconcile import Plan, Step, elected, plan
+from fleet_worker.reporting import Reporter
+from fleet_worker.slots import slot
+from fleet_worker.verification import verify
+
+_LOG = structlog.get_logger()
+_REPAIRS: Final = 3
+_TARGET_SECONDS: Final = 120.0
+_NOTHING_CAN_BE_DELETED: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a successful attempt ended: ``imported`` or ``already-imported``, and with what."""
+
+    kind: Kind
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an attempt is about: the request, the lane it came from, and the number of the attempt."""
+
+    request: ImportRequest
+    lane: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What this attempt did itself; empty where it found the work done."""
+
+    hashes: tuple[str, ...] = ()
+    target: ResolvedTarget | None = None
+    seconds: Mapping[Phase, float] = field(default_factory=dict)
+
+
+class Attempt:
+    """One try at one request; used once, by one thread."""
+
+    def __init__(self, parts: Parts, job: Job, reporter: Reporter, check: Callable[[], None]) -> None:
+        self._parts, self._job, self._request = parts, job, job.request
+        self._report, self._check = reporter, check
+        self._id = str(job.request.request_id)
+        self._may_run = False
+
+    def run(self) -> Outcome:
+        """Import the request, or find that it was imported before.
+
+        Raises:
+            RequestError: It was not imported; the reason says what follows.
+        """
+        with self._report.phase(Phase.CHECK):
+            check_allowed(self._request, self._job.lane, self._parts.settings.worker.lanes)
+            owner = self._parts.gateway.check_owner(self._request.owner.user, self._request.owner.group)
+            found = self._plan(owner)
+            files = find_files(self._request, self._parts.shares)
+        with self._parts.gateway.sudo(owner.user, owner.group) as session:
+            if found.step is Step.ADOPT_COMPLETE:
+                return self._adopt(session, files, found.fileset_id)
+            for fileset_id in found.debris:
+                session.delete_fileset(fileset_id)
+            return self._import(session, owner, files)
+
+    def _plan(self, owner: OwnerIds) -> Plan:
+        found = plan(self._parts.gateway.find_filesets(self._id), owner, self._request.source.manifest.digest)
+        if found.step is Step.WAIT:
+            raise failure(
+                Reason.LOCK_HELD, f"Fileset:{found.fileset_id} of an earlier attempt may still be in work on the server"
+            )
+        return found
+
+    def _adopt(self, session: OwnerSession, files: FilesHere, fileset_id: int) -> Outcome:
+        """Verify and annotate what an earlier attempt imported, as if this one had."""
+        return Outcome(Kind.ALREADY_IMPORTED, self._verify_and_annotate(session, files, fileset_id, _Sent()))
+
+    def _import(self, session: OwnerSession, owner: OwnerIds, files: FilesHere) -> Outcome:
+        with self._report.phase(Phase.TARGET):
+            target = self._resolve(session, owner)
+        self._check()
+        with self._report.phase(Phase.REGISTER), slot(self._parts, "create", self._check):
+            registered = session.register(self._spec(files, target))
+        with self._discarded_on_failure(session, registered.fileset_id):
+            self._elect(owner, registered.fileset_id)
+            hashes = self._upload(registered, files)
+            done = self._on_server(registered, files, hashes)
+        sent = _Sent(hashes, target, done.seconds)
+        result = self._verify_and_annotate(session, files, registered.fileset_id, sent)
+        with self._discarded_on_failure(session, registered.fileset_id):
+            self._elect(owner, registered.fileset_id)
+        return Outcome(Kind.IMPORTED, result)
+
+    def _resolve(self, session: OwnerSession, owner: OwnerIds) -> ResolvedTarget:
+        """Find or make the target; under a lock, so that two workers make one container of one name."""
+        target = self._request.parsed_target
+        if target.container.choice is Choice.ID:
+            return session.resolve_target(target)
+        name = self._parts.names.lock(f"target.{owner.group_id}.{_short(self._request.target)}")
+        with self._parts.locks.take_one_of([name], _TARGET_SECONDS, stop=self._stop):
+            return session.resolve_target(target)
+
+    def _stop(self) -> bool:
+        self._check()
+        return False
+
+    def _spec(self, files: FilesHere, target: ResolvedTarget) -> ImportSpec:
+        request, options = self._request, self._request.options
+        share = files.share.name
+        spec = ImportSpec(
+            request_id=self._id,
+            digest=request.source.manifest.digest,
+            attempt=self._job.number,
+            source=f"{share}/{request.source.path}",
+            format=request.source.format,
+            files=tuple(SpecFile(f"{share}/{entry.path}", entry.size_bytes) for entry in files.entries),
+            reader_class=files.plate.reader or None,
+            target=target,
+            name=options.name,
+            description=options.description,
+            skip=options.skip,
+            fleet_version=fleet_version(),
+        )
+        return replace(spec, algorithm=options.checksum_algorithm) if options.checksum_algorithm else spec
+
+    def _elect(self, owner: OwnerIds, fileset_id: int) -> None:
+        """Ask OMERO who else imports this request: a call of a killed worker may have landed meanwhile."""
+        winner = elected(self._parts.gateway.find_filesets(self._id), owner, fileset_id)
+        if winner != fileset_id:
+            raise failure(Reason.ELECTION_LOST, f"Fileset:{winner} was there before Fileset:{fileset_id}")
+
+    def _upload(self, registered: RegisteredImport, files: FilesHere) -> tuple[str, ...]:
+        with self._report.phase(Phase.UPLOAD), OpenFiles(files.share) as opened:
+            return self._parts.uploads.send(
+                opened,
+                files.entries,
+                registered,
+                limit=self._request.options.parallel_upload,
+                on_bytes=self._report.add_bytes,
+                on_file=self._report.add_file,
+                check=self._check,
+            )
+
+    def _on_server(self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]) -> ImportOutcome:
+        self._report.enter(Phase.QUEUED)
+        with slot(self._parts, "import", self._check):
+            self._check()
+            with self._started(registered, files, hashes) as running:
+                done = running.wait(
+                    deadline_seconds=self._parts.settings.worker.import_deadline_seconds,
+                    on_step=lambda step: self._report.enter(step.phase),
+                    stop=self._check,
+                )
+        for phase, seconds in done.seconds.items():
+            self._report.took(phase, seconds)
+        return done
+
+    @contextmanager
+    def _started(
+        self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]
+    ) -> Iterator[RunningImport]:
+        self._may_run = True
+        running = self._start(registered, files, hashes)
+        try:
+            yield running
+        finally:
+            self._may_run = not running.finished
+            running.close()
+
+    def _start(self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]) -> RunningImport:
+        """Let the server compare all hashes; what differs is sent again, alone."""
+        for _ in range(_REPAIRS):
+            try:
+                return registered.start(hashes)
+            except ChecksumsDiffer as error:
+                self._parts.metrics.upload_repeats.inc(len(error.indexes))
+                self._send_again(registered, files, error.indexes)
+        return registered.start(hashes)
+
+    def _send_again(self, registered: RegisteredImport, files: FilesHere, indexes: tuple[int, ...]) -> None:
+        with OpenFiles(files.share) as opened:
+            for index in indexes:
+                entry = files.entries[index]
+                with opened.open(entry.path, size_bytes=entry.size_bytes) as stream:
+                    registered.upload(index, stream, on_bytes=self._report.add_bytes, stop=self._check)
+
+    def _verify_and_annotate(self, session: OwnerSession, files: FilesHere, fileset_id: int, sent: _Sent) -> Result:
+        with self._report.phase(Phase.VERIFY):
+            facts = session.verify(fileset_id)
+            verify(files.plate, files.entries, sent.hashes, facts)
+        with self._report.phase(Phase.ANNOTATE):
+            result = result_of(self._request, facts, sent.target, self._report.seconds)
+            told = provenance(self._request, self._job.number, result, self._parts.clock())
+            session.annotate(fileset_id, told, sent.seconds)
+        return result
+
+    @contextmanager
+    def _discarded_on_failure(self, session: OwnerSession, fileset_id: int) -> Iterator[None]:
+        """Leave no debris: delete the own fileset when the attempt ends before its import is complete."""
+        try:
+            yield
+        except RequestError as error:
+            # What the server may still be working on is left to it, and to the next attempt, which finds it by its id;
+            # where the server or the session is gone nothing can be deleted now.
+            if not self._may_run and error.reason not in _NOTHING_CAN_BE_DELETED:
+                self._discard(session, fileset_id)
+            raise
+
+    def _discard(self, session: OwnerSession, fileset_id: int) -> None:
+        try:
+            session.delete_fileset(fileset_id)
+        except RequestError as error:
+            _LOG.warning("fileset left behind", fileset=fileset_id, request=self._id, error=str(error))
+
+
+def _short(text: str) -> str:
+    """A name of any length and spelling as a few characters that a queue name may hold."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

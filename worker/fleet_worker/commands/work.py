@@ -1,0 +1,52 @@
+"""``omero-fleet work``: run one worker until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from fleet_common.cli import Context
+from fleet_common.errors import UsageError
+from fleet_worker.worker import Worker
+
+
+@click.command()
+@click.option("--name", help="Name of this worker.  [default: worker.name, else the host's]")
+@click.option("--metrics-port", type=int, help="Port for /metrics, /healthz and /readyz.  [default: metrics.port]")
+@click.option("--parallel-filesets", type=click.IntRange(1, 64), help="Requests in work at once.")
+@click.option("--parallel-upload", type=click.IntRange(1, 32), help="Files in flight at once, over all requests.")
+@click.pass_obj
+def work(
+    context: Context,
+    name: str | None,
+    metrics_port: int | None,
+    parallel_filesets: int | None,
+    parallel_upload: int | None,
+) -> None:
+    r"""Take import requests and import them into OMERO, until SIGTERM or SIGINT.
+
+    A worker that is told to stop takes nothing more and finishes what it has begun. RabbitMQ and OMERO may be away
+    when it starts, or go away later: it waits, says so in /readyz and in metrics, and goes on by itself.
+
+    \b
+    Examples:
+      omero-fleet --config worker.toml work
+      omero-fleet --config worker.toml work --name w1 --metrics-port 9101 --parallel-upload 8
+    """
+    settings = context.settings()
+    flags = {"name": name, "parallel_filesets": parallel_filesets, "parallel_upload": parallel_upload}
+    worker = settings.worker.model_copy(update={key: value for key, value in flags.items() if value is not None})
+    metrics = settings.metrics if metrics_port is None else settings.metrics.model_copy(update={"port": metrics_port})
+    if not worker.lanes:
+        raise UsageError("no lane: give worker.lanes in the settings, each with its allow-list")
+    stop = threading.Event()
+
+    def stop_now(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, stop_now)
+    signal.signal(signal.SIGINT, stop_now)
+    Worker(settings.model_copy(update={"worker": worker, "metrics": metrics})).run(stop)

@@ -1,0 +1,147 @@
+"""Handles one delivery on one thread, from decoding to ack; whatever happens, the worker lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from fleet_common.broker import Delivery, Lease, submitted_by
+from fleet_common.errors import LeaseLost, Permanent, Reason, RequestError, failure
+from fleet_common.events import Event, Kind
+from fleet_common.messages import ImportRequest, decode
+from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.decisions import Decision
+from fleet_worker.parts import Parts
+from fleet_worker.reporting import Reporter
+from fleet_worker.settling import (
+    attempt_number,
+    request_id_of,
+    settle_failure,
+    settle_success,
+    unreadable_event,
+)
+
+_LOG = structlog.get_logger()
+
+
+class Handler:
+    """Handles deliveries; one instance serves all threads of a worker.
+
+    Attributes:
+        paused: Called with a reason when the server does not let us work, so that nothing more is taken.
+    """
+
+    def __init__(self, parts: Parts, paused: Callable[[str], None]) -> None:
+        self._parts = parts
+        self._paused = paused
+
+    def handle(self, delivery: Delivery) -> None:
+        """Import the request and settle it."""
+        with self._parts.metrics.in_progress.track_inprogress():
+            try:
+                self._handle(delivery)
+            except RequestError as error:
+                # The broker could not be told: the delivery is not acked and comes again, here or elsewhere.
+                _LOG.warning("request not settled", reason=error.reason, error=str(error))
+            except Exception:
+                # The boundary of a request: no defect in one may end the worker. It is not acked, so nothing is lost.
+                self._parts.metrics.internal_errors.inc()
+                _LOG.exception("request not settled because of a defect")
+
+    def _handle(self, delivery: Delivery) -> None:
+        attempt = attempt_number(delivery, self._parts.settings.worker.fleet_users)
+        try:
+            request = self._decode(delivery)
+        except RequestError as error:
+            self._settle_unreadable(delivery, error)
+            return
+        with structlog.contextvars.bound_contextvars(
+            request=str(request.request_id), lane=delivery.lane, attempt=attempt
+        ):
+            self._attempt(delivery, Job(request, delivery.lane, attempt))
+
+    def _decode(self, delivery: Delivery) -> ImportRequest:
+        if submitted_by(delivery, self._parts.settings.worker.fleet_users) is None:
+            raise Permanent(Reason.NO_USER_ID, "the request does not say which broker user submitted it")
+        return decode(delivery.body)
+
+    def _settle_unreadable(self, delivery: Delivery, error: RequestError) -> None:
+        known = request_id_of(delivery)
+        worker = self._parts.settings.worker.name
+        make = unreadable_event(delivery, known, worker, self._parts.clock()) if known else None
+        settle_failure(self._parts, delivery, error, make, attempt_number(delivery, ()))
+
+    def _attempt(self, delivery: Delivery, job: Job) -> None:
+        reporter = self._reporter(job)
+        lease = self._parts.locks.try_take(self._parts.names.lock(str(job.request.request_id)))
+        if lease is None:
+            self._fail(delivery, reporter, job, failure(Reason.LOCK_HELD, "another worker is at this request"))
+            return
+        with lease:
+            self._locked(delivery, job, reporter, _still_ours(lease))
+
+    def _locked(self, delivery: Delivery, job: Job, reporter: Reporter, check: Callable[[], None]) -> None:
+        reporter.started()
+        self._observe_wait(job.request)
+        try:
+            outcome = Attempt(self._parts, job, reporter, check).run()
+        except RequestError as error:
+            self._fail(delivery, reporter, job, error)
+            return
+        except Exception as defect:
+            # The boundary of an attempt: a defect is tried again a few times, then buried with its name.
+            self._parts.metrics.internal_errors.inc()
+            _LOG.exception("attempt ended by a defect")
+            self._fail(delivery, reporter, job, failure(Reason.INTERNAL_ERROR, f"{type(defect).__name__}: {defect}"))
+            return
+        settle_success(self._parts, delivery, reporter, outcome)
+        self._observe_end(job, outcome)
+
+    def _fail(self, delivery: Delivery, reporter: Reporter, job: Job, error: RequestError) -> None:
+        decision = settle_failure(self._parts, delivery, error, reporter.event, job.number)
+        if decision.pause:
+            self._paused(f"{error.reason}: {error}")
+
+    def _reporter(self, job: Job) -> Reporter:
+        parts = self._parts
+
+        def tell(event: Event) -> None:
+            parts.publisher.publish_event(event, required=False)
+
+        return Reporter(
+            job.request,
+            job.number,
+            parts.settings.worker.name,
+            tell=tell,
+            metrics=parts.metrics,
+            clock=parts.clock,
+            monotonic=parts.monotonic,
+        )
+
+    def _observe_wait(self, request: ImportRequest) -> None:
+        self._parts.metrics.queue_seconds.observe(_since(request.submitted_at, self._parts.clock()))
+
+    def _observe_end(self, job: Job, outcome: Outcome) -> None:
+        metrics, result, now = self._parts.metrics, outcome.result, self._parts.clock()
+        metrics.end_to_end_seconds.observe(_since(job.request.submitted_at, now))
+        metrics.attempts.observe(job.number)
+        metrics.last_success.set(now.timestamp())
+        if outcome.kind is Kind.IMPORTED:
+            metrics.images.inc(result.images)
+            metrics.planes.inc(result.planes)
+            metrics.plates.inc(len(result.plate_ids))
+
+
+def _since(then: datetime, now: datetime) -> float:
+    # Clocks of acquisition hosts are hours off, and a wait is never negative.
+    return max(0.0, (now - then).total_seconds())
+
+
+def _still_ours(lease: Lease) -> Callable[[], None]:
+    def check() -> None:
+        if lease.lost:
+            raise LeaseLost("the lock of this request was lost")
+
+    return check

@@ -1,0 +1,159 @@
+"""Settles a delivery: first what must last is confirmed by the broker, then the delivery is acked.
+
+::
+
+    imported   event confirmed ─ ack
+    retry      copy in the retry tier confirmed ─ event ─ ack
+    bury       dead letter confirmed ─ event confirmed ─ ack
+    abandon    nothing: the request is somebody else's now
+
+A crash between two of these steps leaves a duplicate at worst, which reconcile finds; never a loss.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from fleet_common.broker import FIRST_SEEN, Delivery, attempt_of, publish_dead, publish_retry
+from fleet_common.errors import RULES, RequestError
+from fleet_common.events import Event, Kind
+from fleet_common.logs import redact
+from fleet_worker.attempt import Outcome
+from fleet_worker.decisions import Action, Decision, decide
+from fleet_worker.parts import Parts
+from fleet_worker.reporting import Reporter
+
+_LOG = structlog.get_logger()
+_EVENT_SECONDS: Final = 60.0
+MakeEvent = Callable[..., Event]
+
+
+def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome: Outcome) -> None:
+    """Tell that a request is imported, and ack it.
+
+    Raises:
+        BrokerFailure: The event could not be confirmed; the delivery comes again and is found to be imported.
+    """
+    parts.publisher.publish_event(
+        reporter.event(outcome.kind, result=outcome.result), required=True, deadline_seconds=_EVENT_SECONDS
+    )
+    delivery.ack()
+    parts.metrics.requests.labels(outcome.kind, "").inc()
+
+
+def settle_failure(
+    parts: Parts, delivery: Delivery, error: RequestError, make_event: MakeEvent | None, attempt: int
+) -> Decision:
+    """Do with a request that was not imported what the table says; the decision is returned.
+
+    Args:
+        parts: Of the worker.
+        delivery: What was taken.
+        error: Why it was not imported.
+        make_event: Makes events of this attempt; None when nobody knows which request it is.
+        attempt: The number of this attempt.
+
+    Raises:
+        BrokerFailure: The copy could not be confirmed; the delivery is not acked and comes again.
+    """
+    decision = decide(error, attempt, age_seconds(delivery, parts.settings.worker.fleet_users, parts.clock()))
+    _LOG.info("not imported", action=decision.action, reason=decision.reason, error=str(error), attempt=attempt)
+    if decision.action is Action.ABANDON:
+        parts.metrics.leases_lost.inc()
+        return decision
+    kind = Kind.RETRIED if decision.action is Action.RETRY else Kind.DEAD
+    facts = _facts(error, decision)
+    if kind is Kind.RETRIED:
+        facts["delay_seconds"] = float(_retry(parts, delivery, decision))
+    else:
+        _bury(parts, delivery, error, decision)
+    if make_event is not None:
+        parts.publisher.publish_event(
+            make_event(kind, **facts), required=kind is Kind.DEAD, deadline_seconds=_EVENT_SECONDS
+        )
+    delivery.ack()
+    parts.metrics.requests.labels(kind, decision.reason).inc()
+    return decision
+
+
+def request_id_of(delivery: Delivery) -> uuid.UUID | None:
+    """The id that the publisher put beside a body that cannot be read; None when it is no id."""
+    try:
+        return uuid.UUID(delivery.message_id or "")
+    except ValueError:
+        return None
+
+
+def unreadable_event(delivery: Delivery, request_id: uuid.UUID, worker: str, now: datetime) -> MakeEvent:
+    """Makes events about a request whose body cannot be read."""
+
+    def make(kind: Kind, **facts: Any) -> Event:
+        return Event(
+            event_id=uuid.uuid4(),
+            kind=kind,
+            request_id=request_id,
+            lane=delivery.lane,
+            at=now,
+            attempt=1,
+            worker=worker,
+            **facts,
+        )
+
+    return make
+
+
+def age_seconds(delivery: Delivery, fleet_users: tuple[str, ...], now: datetime) -> float:
+    """How long ago the fleet saw the request first; 0 for one that it sees now."""
+    seen = delivery.headers.get(FIRST_SEEN)
+    if delivery.user_id not in fleet_users or not isinstance(seen, str):
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(seen)
+    except ValueError:
+        return 0.0
+    return max(0.0, (now - (moment if moment.tzinfo else moment.replace(tzinfo=UTC))).total_seconds())
+
+
+def attempt_number(delivery: Delivery, fleet_users: tuple[str, ...]) -> int:
+    """The number of the attempt that begins now."""
+    return attempt_of(delivery, fleet_users) + 1
+
+
+def _facts(error: RequestError, decision: Decision) -> dict[str, Any]:
+    used_up = decision.reason is not error.reason
+    text = f"{error.reason}: {error}" if used_up else str(error)
+    return {
+        "reason": decision.reason,
+        "message": redact(text)[:2000],
+        "next_action": RULES[error.reason].next_action,
+    }
+
+
+def _retry(parts: Parts, delivery: Delivery, decision: Decision) -> int:
+    return publish_retry(
+        parts.publisher,
+        delivery,
+        attempt=decision.attempt,
+        delay_seconds=decision.delay_seconds,
+        reason=decision.reason,
+        fleet_users=parts.settings.worker.fleet_users,
+    )
+
+
+def _bury(parts: Parts, delivery: Delivery, error: RequestError, decision: Decision) -> None:
+    publish_dead(
+        parts.publisher,
+        delivery,
+        reason=decision.reason,
+        error_class=error.reason,
+        message=redact(str(error)),
+        worker=parts.settings.worker.name,
+        attempt=decision.attempt,
+        log_tail=redact(error.log_tail),
+        fleet_users=parts.settings.worker.fleet_users,
+    )

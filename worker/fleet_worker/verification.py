@@ -1,0 +1,88 @@
+"""Whether OMERO holds what was acquired: a pure comparison of what was expected with what was read back.
+
+A fileset id proves nothing: Bio-Formats fills missing files with blank planes and says nothing (ome/bioformats#2827).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fleet_common.errors import Reason, failure
+from fleet_common.plates import Expected, Plate, well_name
+from fleet_common.storage import ManifestEntry
+from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts
+
+MAX_TOLD = 5
+
+
+def verify(plate: Plate, entries: Sequence[ManifestEntry], hashes: Sequence[str], facts: ImportedFacts) -> None:
+    """Compare files, hashes, wells, fields and sizes.
+
+    Args:
+        plate: What the plate format expects.
+        entries: The manifest.
+        hashes: What was sent, in the order of ``entries``; empty where another worker sent it.
+        facts: What OMERO holds.
+
+    Raises:
+        NeedsOperator: ``verification-failed`` with the first differences.
+    """
+    found = [*file_problems(entries, hashes, facts.files), *image_problems(plate.expected, facts)]
+    if found:
+        more = f"; and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
+        raise failure(Reason.VERIFICATION_FAILED, f"Fileset:{facts.fileset_id}: {'; '.join(found[:MAX_TOLD])}{more}")
+
+
+def file_problems(entries: Sequence[ManifestEntry], hashes: Sequence[str], files: Sequence[FileFacts]) -> list[str]:
+    """Differences between the manifest and the files of the fileset."""
+    if len(entries) != len(files):
+        return [f"{len(files)} files instead of {len(entries)}"]
+    # OMERO cuts leading folders off; sorting by the reversed path pairs what ends alike.
+    wanted = sorted(zip(entries, hashes or [""] * len(entries), strict=True), key=lambda pair: _reversed(pair[0].path))
+    held = sorted(files, key=lambda file: _reversed(file.path))
+    return [text for (entry, digest), file in zip(wanted, held, strict=True) for text in _file(entry, digest, file)]
+
+
+def image_problems(expected: Expected | None, facts: ImportedFacts) -> list[str]:
+    """Differences between what the plate format expects and plates, wells, fields and sizes."""
+    if expected is None:
+        return [] if facts.images else ["no image"]
+    if len(facts.plates) != 1:
+        return [f"{len(facts.plates)} plates instead of 1"]
+    images = {image.id: image for image in facts.images}
+    return list(_plate(expected, facts.plates[0], images))
+
+
+def _reversed(path: str) -> tuple[str, ...]:
+    return tuple(reversed(path.split("/")))
+
+
+def _file(entry: ManifestEntry, digest: str, file: FileFacts) -> Iterator[str]:
+    if not f"/{entry.path}".endswith(f"/{file.path}"):
+        yield f"file {file.path} instead of {entry.path}"
+    elif file.size_bytes != entry.size_bytes:
+        yield f"{entry.path} has {file.size_bytes} bytes instead of {entry.size_bytes}"
+    elif digest and file.hash_hex != digest:
+        yield f"{entry.path} has another checksum"
+
+
+def _plate(expected: Expected, plate: PlateFacts, images: dict[int, ImageFacts]) -> Iterator[str]:
+    wells = {(well.row, well.column): well for well in plate.wells}
+    for missing in sorted(expected.wells - wells.keys()):
+        yield f"well {well_name(*missing)} is missing"
+    for extra in sorted(wells.keys() - expected.wells):
+        yield f"well {well_name(*extra)} was not expected"
+    for position in sorted(expected.wells & wells.keys()):
+        fields = wells[position].image_ids
+        if len(fields) != expected.fields_per_well:
+            yield f"well {well_name(*position)} has {len(fields)} fields instead of {expected.fields_per_well}"
+        for number, image_id in enumerate(fields):
+            yield from _sizes(expected, (*position, number), images.get(image_id))
+
+
+def _sizes(expected: Expected, position: tuple[int, int, int], image: ImageFacts | None) -> Iterator[str]:
+    wanted = expected.sizes_of(position)
+    held = None if image is None else (image.size_x, image.size_y, image.size_z, image.size_c, image.size_t)
+    if held != tuple(wanted):
+        row, column, number = position
+        yield f"well {well_name(row, column)} field {number + 1} is {held} instead of {tuple(wanted)} (x, y, z, c, t)"
