@@ -176,13 +176,9 @@ def _unpack_bundle(wheel: Path, formats: Path, target: Path) -> None:
         for item in source.infolist():
             # Spring finds files by pattern only below folders that the jar lists.
             if item.is_dir() or item.filename not in left_out:
-                out.writestr(_deflated(item), _without_upgrade_check(item.filename, source.read(item.filename)))
+                content = _without_upgrade_check(item.filename, source.read(item))
+                out.writestr(item, content, compress_type=zipfile.ZIP_DEFLATED, compresslevel=1)
     whole.unlink()
-
-
-def _deflated(item: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    item.compress_type = zipfile.ZIP_DEFLATED
-    return item
 
 
 def _without_upgrade_check(name: str, content: bytes) -> bytes:

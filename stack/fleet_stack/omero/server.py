@@ -38,6 +38,7 @@ class OmeroServer:
         self._settings = settings
         self._folders = Folders.of(layout)
         self._identity_file = layout.omero / "icegridnode.process"
+        self._state_file = self._folders.log / f"{BLITZ}.log.state"
 
     def start(self) -> None:
         """Start OMERO and wait until one can log in; PostgreSQL must run. A running one keeps its settings.
@@ -95,6 +96,7 @@ class OmeroServer:
         if blitz is None:
             raise StackError("no Blitz runs that could be killed")
         processes.end(blitz, 0, signal.SIGKILL)
+        self._state_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """End everything at once, without a chance to write anything; harmless when nothing runs."""
@@ -129,10 +131,9 @@ class OmeroServer:
 
     def _said_by(self, blitz: str) -> str:
         """What this very Blitz said about its state; the file of one that was killed is older than its successor."""
-        said = self._folders.log / f"{BLITZ}.log.state"
         try:
-            is_its_own = said.stat().st_mtime >= _started_at(blitz) - 1
-            return said.read_text(errors="replace") if is_its_own else ""
+            is_its_own = self._state_file.stat().st_mtime >= _started_at(blitz) - 1
+            return self._state_file.read_text(errors="replace") if is_its_own else ""
         except OSError:
             return ""
 
@@ -147,7 +148,7 @@ class OmeroServer:
         shutil.rmtree(self._folders.ice, ignore_errors=True)
         for name in ("registry", "node", "storm"):
             (self._folders.ice / name).mkdir(parents=True)
-        (self._folders.log / f"{BLITZ}.log.state").unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
         with step("start IceGrid"):
             self._start_node(grid)
             etc = self._folders.etc
