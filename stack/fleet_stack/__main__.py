@@ -39,24 +39,26 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "in_json", is_flag=True, help="Print the answer as JSON on stdout.")(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES: Final = """\b
+Examples:
+  python -m fleet_stack up
+  python -m fleet_stack up --name trial --only rabbitmq --rabbitmq 3.10
+  python -m fleet_stack up --set omero.threads.min_threads=20
+  python -m fleet_stack status --json
+  python -m fleet_stack ctl list_queues -p fleet
+  python -m fleet_stack wipe --name trial
+
+\b
+Exit codes: 0 done (status: all ready), 1 failed, 2 wrong use, 3 status: not ready.
+"""
+
+
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    r"""Private RabbitMQ, PostgreSQL, OMERO.server and OMERO.web on 127.0.0.1.
+    """Private RabbitMQ, PostgreSQL, OMERO.server and OMERO.web on 127.0.0.1.
 
     Several stacks run side by side: folders and ports follow from the name. Everything of a stack is in one folder
     (`path`), what several share is in a cache; FLEET_STATE and FLEET_CACHE move them. Progress goes to stderr.
-
-    \b
-    Examples:
-      python -m fleet_stack up
-      python -m fleet_stack up --name trial --only rabbitmq --rabbitmq 3.10
-      python -m fleet_stack up --set omero.threads.min_threads=20
-      python -m fleet_stack status --json
-      python -m fleet_stack ctl list_queues -p fleet
-      python -m fleet_stack wipe --name trial
-
-    \b
-    Exit codes: 0 done (status: all ready), 1 failed, 2 wrong use, 3 status: not ready.
     """
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fleet_stack.certificates import Certificates
 from fleet_stack.layout import write_whole
+from fleet_stack.omero.accounts import FACILITY
+from fleet_stack.omero.accounts import secret_name as omero_secret
 from fleet_stack.rabbitmq.config import ADMINISTRATOR, VHOST
-from fleet_stack.rabbitmq.part import secret_name
+from fleet_stack.rabbitmq.part import secret_name as broker_secret
 from fleet_stack.rabbitmq.permissions import LANES, users
 from fleet_stack.secrets import secret_file
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from fleet_stack.layout import Layout
 
 HOST: Final = "127.0.0.1"
-SERVICE_ACCOUNT: Final = "importer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _broker(layout: Layout, ca_file: Path) -> BrokerDescription:
         management_url=f"http://{HOST}:{ports.management}",
         metrics_url=f"http://{HOST}:{ports.rabbitmq_metrics}/metrics",
         vhost=VHOST,
-        users={name: secret_file(layout, secret_name(name)) for name in names},
+        users={name: secret_file(layout, broker_secret(name)) for name in names},
         lanes=LANES,
         ca_file=ca_file,
     )
@@ -128,13 +129,13 @@ def _broker(layout: Layout, ca_file: Path) -> BrokerDescription:
 
 def _omero(layout: Layout, ca_file: Path) -> OmeroDescription:
     ports = layout.ports
-    ordinary: tuple[str, ...] = ()
+    ordinary = tuple(user.name for user in FACILITY.users)
     return OmeroDescription(
         host=HOST,
         ssl_port=ports.omero_ssl,
         tcp_port=ports.omero_tcp,
-        service_account=SERVICE_ACCOUNT,
-        users={name: secret_file(layout, f"omero-{name}") for name in ("root", SERVICE_ACCOUNT, *ordinary)},
+        service_account=FACILITY.importer,
+        users={name: secret_file(layout, omero_secret(name)) for name in ("root", FACILITY.importer, *ordinary)},
         ordinary_users=ordinary,
         ca_file=ca_file,
         web_url=f"http://{HOST}:{ports.web}/",
