@@ -1,0 +1,125 @@
+"""Write on a fileset what the fleet knows of its import: where it came from, and how long each phase took.
+
+Both are map annotations that exist at most once per fileset, so it may be done again. Threading: safe in any thread,
+but one fileset is annotated by one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import omero.model
+import omero.rtypes
+
+import omero
+from fleet_common.events import Phase
+from fleet_worker.omero.connection import Connection
+from fleet_worker.omero.filesets import NAMESPACE
+from fleet_worker.omero.queries import parameters, rows
+from fleet_worker.omero.register import named_values
+from fleet_worker.omero.translate import translated
+
+METRICS_NAMESPACE: Final = "openmicroscopy.org/omero/import/metrics"
+"""Where ``omero fs importtime`` looks first."""
+
+METRIC_NAMES: Final[Mapping[Phase, str]] = MappingProxyType(
+    {
+        Phase.UPLOAD: "upload (ms)",
+        Phase.SET_ID: "setId (ms)",
+        Phase.METADATA: "metadata (ms)",
+        Phase.PIXELDATA: "pixeldata (ms)",
+        Phase.OVERLAYS: "overlays (ms)",
+        Phase.RDEFS: "rnd defs (ms)",
+        Phase.THUMBNAILS: "thumbnails (ms)",
+    }
+)
+_REQUIRED: Final = frozenset({Phase.SET_ID, Phase.METADATA})
+"""``omero fs importtime --summary`` fails on an annotation without them."""
+
+_COUNTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "# files": "select e.fileset.id, count(e) from FilesetEntry e where e.fileset.id = :id group by e.fileset.id",
+        "# planes": """
+            select i.fileset.id, sum(p.sizeZ * p.sizeC * p.sizeT) from Pixels p join p.image i
+            where i.fileset.id = :id group by i.fileset.id
+        """,
+        "# settings": """
+            select i.fileset.id, count(r) from RenderingDef r join r.pixels p join p.image i
+            where i.fileset.id = :id and r.details.owner = p.details.owner group by i.fileset.id
+        """,
+        "# thumbnails": """
+            select i.fileset.id, count(t) from Thumbnail t join t.pixels p join p.image i
+            where i.fileset.id = :id and t.details.owner = p.details.owner group by i.fileset.id
+        """,
+    }
+)
+
+_ANNOTATION = """
+    select a from MapAnnotation a left outer join fetch a.mapValue where a.id in (
+        select l.child.id from FilesetAnnotationLink l where l.parent.id = :id and l.child.ns = :ns
+        and l.details.owner.id = :owner and l.child.details.owner.id = :owner
+    ) order by a.id
+"""
+
+
+def annotate(
+    connection: Connection,
+    owner_id: int,
+    fileset_id: int,
+    provenance: Mapping[str, str],
+    phases: Mapping[Phase, float],
+) -> None:
+    """Add provenance to the key annotation, and write the phases where ``omero fs importtime`` reads them.
+
+    Args:
+        connection: The owner's session.
+        owner_id: Of the fileset; annotations of others are left alone.
+        fileset_id: Of the fileset.
+        provenance: Pairs to add or replace.
+        phases: Seconds by phase. Without setId and metadata no times are written: OMERO's report needs both.
+    """
+    _merge(connection, owner_id, fileset_id, NAMESPACE, provenance)
+    if phases.keys() >= _REQUIRED:
+        _merge(connection, owner_id, fileset_id, METRICS_NAMESPACE, _metrics(connection, fileset_id, phases))
+
+
+def _metrics(connection: Connection, fileset_id: int, phases: Mapping[Phase, float]) -> dict[str, str]:
+    written = {
+        METRIC_NAMES[phase]: str(round(seconds * 1000)) for phase, seconds in phases.items() if phase in METRIC_NAMES
+    }
+    for name, hql in _COUNTS.items():
+        found = rows(connection, "the counts for the import times", hql, {"id": fileset_id}, limit=1)
+        if found and found[0][1]:
+            written[name] = str(found[0][1])
+    return written
+
+
+def _merge(connection: Connection, owner_id: int, fileset_id: int, namespace: str, pairs: Mapping[str, str]) -> None:
+    with translated(f"the annotation of fileset {fileset_id}"):
+        annotation = _existing(connection, owner_id, fileset_id, namespace)
+        if annotation is None:
+            connection.update.saveObject(_new_link(fileset_id, namespace, pairs))
+            return
+        known = {pair.name: pair.value for pair in annotation.getMapValue()}
+        merged = known | dict(pairs)
+        if merged != known:
+            annotation.setMapValue(named_values(merged.items()))
+            connection.update.saveObject(annotation)
+
+
+def _existing(connection: Connection, owner_id: int, fileset_id: int, namespace: str) -> Any:
+    values = parameters({"id": fileset_id, "ns": namespace, "owner": owner_id})
+    found = connection.query.findAllByQuery(_ANNOTATION, values)
+    return found[0] if found else None
+
+
+def _new_link(fileset_id: int, namespace: str, pairs: Mapping[str, str]) -> Any:
+    annotation = omero.model.MapAnnotationI()
+    annotation.ns = omero.rtypes.rstring(namespace)
+    annotation.mapValue = named_values(pairs.items())
+    link = omero.model.FilesetAnnotationLinkI()
+    link.parent = omero.model.FilesetI(fileset_id, False)  # noqa: FBT003  Ice knows no keywords
+    link.child = annotation
+    return link

@@ -1,0 +1,160 @@
+"""Find or make the Screen, Dataset or Project that a target names, as ``omero import -T`` does.
+
+Where it differs: ``Project:name:P/Dataset:name:D`` looks for D inside P only, and a container of another group is
+refused before anything is uploaded. Threading: safe in any thread; two that make the same container at once end with
+one: each makes its own, then the lowest id wins and the loser deletes its own, which is empty. A lock around it spares
+the detour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import omero.model
+import omero.rtypes
+
+import omero
+from fleet_common.errors import Reason, failure
+from fleet_common.targets import Choice, Container, Kind, Target
+from fleet_worker.omero.connection import ALL_GROUPS, Connection
+from fleet_worker.omero.deletion import delete_container
+from fleet_worker.omero.facts import OwnerIds, ResolvedTarget
+from fleet_worker.omero.queries import parameters, rows
+from fleet_worker.omero.translate import translated
+
+_MODEL: Final[Mapping[Kind, Any]] = MappingProxyType(
+    {Kind.DATASET: omero.model.DatasetI, Kind.SCREEN: omero.model.ScreenI, Kind.PROJECT: omero.model.ProjectI}
+)
+_MOST: Final = 1000
+"""Of containers with one name, so many are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Finds and makes containers as one owner in one group.
+
+    Attributes:
+        connection: The owner's session.
+        owner: Who that is.
+        creates: Whether a container that is not there may be made.
+    """
+
+    connection: Connection
+    owner: OwnerIds
+    creates: bool
+
+    def resolve(self, target: Target) -> ResolvedTarget:
+        """The container that receives plates or images.
+
+        Raises:
+            Permanent: ``target-not-found``, ``target-not-linkable`` or ``target-ambiguous``.
+        """
+        if target.project is None:
+            return self._single(target.container, None)
+        project = self._single(target.project, None)
+        dataset = self._single(target.container, project.id)
+        if not dataset.created:
+            self._ensure_link(project, dataset)
+        return dataset
+
+    def _single(self, container: Container, project_id: int | None) -> ResolvedTarget:
+        if container.choice is Choice.ID:
+            return self._by_id(container)
+        found = [] if container.choice is Choice.NEW else self._by_name(container, project_id)
+        if len(found) > 1 and container.choice is Choice.UNIQUE:
+            raise failure(
+                Reason.TARGET_AMBIGUOUS,
+                f"{len(found)} {container.kind}s of group {self.owner.group!r} are named {container.value!r}",
+            )
+        return found[0] if found else self._make(container, project_id)
+
+    def _by_id(self, container: Container) -> ResolvedTarget:
+        missing = failure(
+            Reason.TARGET_NOT_FOUND,
+            f"{container.kind} {container.id} is not in the group {self.owner.group!r}, or {self.owner.user!r} may not"
+            " see it",
+        )
+        overrides = {"omero.SecurityViolation": Reason.TARGET_NOT_FOUND}
+        with translated(f"the look-up of {container.kind} {container.id}", overrides):
+            found = self.connection.query.find(container.kind.value, container.id, dict(ALL_GROUPS))
+        if found is None or found.details.group.id.val != self.owner.group_id:
+            raise missing
+        if not found.details.permissions.canLink():
+            raise failure(
+                Reason.TARGET_NOT_LINKABLE,
+                f"{self.owner.user!r} may see {container.kind} {container.id} but not put anything into it",
+            )
+        return ResolvedTarget(container.kind, container.id, found.name.val)
+
+    def _by_name(self, container: Container, project_id: int | None) -> list[ResolvedTarget]:
+        order = "asc" if container.choice is Choice.OLDEST else "desc"
+        inside = " and o.id in (select l.child.id from ProjectDatasetLink l where l.parent.id = :project)"
+        hql = f"select o from {container.kind} o where o.name = :name and o.details.group.id = :group"  # noqa: S608  HQL; the kind is one of three words
+        values: dict[str, str | int] = {"name": container.value, "group": self.owner.group_id}
+        if project_id is not None:
+            hql, values["project"] = hql + inside, project_id
+        made = parameters(values)
+        made.page(0, _MOST)
+        with translated(f"the look-up of {container.kind} {container.value!r}"):
+            found = self.connection.query.findAllByQuery(f"{hql} order by o.id {order}", made)
+        linkable = (one for one in found if one.details.permissions.canLink())
+        return [ResolvedTarget(container.kind, one.id.val, container.value) for one in linkable]
+
+    def _make(self, container: Container, project_id: int | None) -> ResolvedTarget:
+        if not self.creates:
+            raise failure(
+                Reason.TARGET_NOT_FOUND, f"there is no {container.kind} named {container.value!r} to put anything into"
+            )
+        made = self._saved(container, project_id)
+        if container.choice is Choice.NEW:
+            return made
+        lowest = self._lowest_own(container, project_id)
+        if lowest == made.id:
+            return made
+        delete_container(self.connection, container.kind, made.id)
+        return ResolvedTarget(container.kind, lowest, container.value)
+
+    def _saved(self, container: Container, project_id: int | None) -> ResolvedTarget:
+        fresh = _MODEL[container.kind]()
+        fresh.name = omero.rtypes.rstring(container.value)
+        with translated(f"the creation of {container.kind} {container.value!r}"):
+            if project_id is None:
+                made = self.connection.update.saveAndReturnObject(fresh)
+            else:
+                made = self.connection.update.saveAndReturnObject(_link(project_id, fresh)).child
+        return ResolvedTarget(container.kind, made.id.val, container.value, created=True)
+
+    def _lowest_own(self, container: Container, project_id: int | None) -> int:
+        hql = (
+            f"select o.id from {container.kind} o where o.name = :name and o.details.owner.id = :owner"  # noqa: S608  as above
+            " and o.details.group.id = :group"
+        )
+        values: dict[str, str | int] = {
+            "name": container.value,
+            "owner": self.owner.user_id,
+            "group": self.owner.group_id,
+        }
+        if project_id is not None:
+            hql += " and o.id in (select l.child.id from ProjectDatasetLink l where l.parent.id = :project)"
+            values["project"] = project_id
+        found = rows(self.connection, "the election of a container", f"{hql} order by o.id", values, limit=1)
+        return int(found[0][0])
+
+    def _ensure_link(self, project: ResolvedTarget, dataset: ResolvedTarget) -> None:
+        hql = "select l.id from ProjectDatasetLink l where l.parent.id = :project and l.child.id = :dataset"
+        what = f"the link of {dataset} into {project}"
+        if rows(self.connection, what, hql, {"project": project.id, "dataset": dataset.id}, limit=1):
+            return
+        with translated(what):
+            link = _link(project.id, omero.model.DatasetI(dataset.id, False))  # noqa: FBT003  Ice knows no keywords
+            self.connection.update.saveObject(link)
+
+
+def _link(project_id: int, dataset: Any) -> Any:
+    link = omero.model.ProjectDatasetLinkI()
+    link.parent = omero.model.ProjectI(project_id, False)  # noqa: FBT003  Ice knows no keywords
+    link.child = dataset
+    return link

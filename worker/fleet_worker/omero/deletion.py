@@ -1,0 +1,49 @@
+"""Remove a fileset with all that belongs to it. Never while something may still import it: the caller's to know.
+
+A fileset of a plate cannot be deleted alone ("may not delete Image while WellSample remains"): its plates go in the
+same command. The fileset's folder stays behind and is removed afterwards. Threading: safe in any thread.
+"""
+
+from __future__ import annotations
+
+import omero.cmd
+
+import omero
+from fleet_worker.omero.commands import finish, submit
+from fleet_worker.omero.connection import Connection
+from fleet_worker.omero.queries import rows
+from fleet_worker.omero.translate import translated
+
+_PLATES = """
+    select distinct p.id from WellSample ws join ws.well w join w.plate p where ws.image.fileset.id = :id order by p.id
+"""
+
+
+def delete_fileset(connection: Connection, fileset_id: int) -> None:
+    """Delete plates, fileset, images, files and folder; one that is gone already is no error.
+
+    Raises:
+        Transient: The server refused or did not answer: something may be at work on it.
+    """
+    what = f"the deletion of fileset {fileset_id}"
+    found = rows(connection, what, "select f.id, f.templatePrefix from Fileset f where f.id = :id", {"id": fileset_id})
+    if not found:
+        return
+    plates = [int(row[0]) for row in rows(connection, what, _PLATES, {"id": fileset_id})]
+    targets = {"Fileset": [fileset_id]} | ({"Plate": plates} if plates else {})
+    submit(connection, what, omero.cmd.Delete2(targetObjects=targets))
+    _delete_folder(connection, what, found[0][1])
+
+
+def delete_container(connection: Connection, kind: str, container_id: int) -> None:
+    """Delete a Screen, Dataset or Project that holds nothing; what it holds would be deleted with it."""
+    request = omero.cmd.Delete2(targetObjects={kind: [container_id]})
+    submit(connection, f"the deletion of {kind} {container_id}", request)
+
+
+def _delete_folder(connection: Connection, what: str, folder: str | None) -> None:
+    if not folder or not folder.strip("/"):
+        return
+    with translated(what):
+        handle = connection.repository.deletePaths([folder], True, False)  # noqa: FBT003  Ice knows no keywords
+    finish(f"{what} and its folder", handle)

@@ -1,0 +1,145 @@
+"""Find what earlier attempts left in OMERO, by the request id that each stores with its fileset. Reads only.
+
+An annotation counts only if whoever owns the fileset made both annotation and link: in a read-annotate group everybody
+may annotate everybody's filesets, and could otherwise pass an old fileset off as the result of another request. Owner
+and group of the fileset are for the caller to compare. Threading: safe in any thread.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from fleet_worker.omero.connection import Connection
+from fleet_worker.omero.queries import Row, rows
+from fleet_worker.omero.state import FilesetState, State, classify
+
+NAMESPACE: Final = "omero-import-fleet/request"
+"""Of the key annotation, one per fileset."""
+
+BIG_PLANE_PIXELS: Final = 3192 * 3192
+"""The server reads no pixels of larger planes during an import (``omero.pixeldata.max_plane_width``, ``_height``)."""
+
+_WHAT = "the look-up of filesets"
+
+_OWN = "l.details.owner.id = f.details.owner.id and a.details.owner.id = f.details.owner.id"
+_BY_REQUEST = f"""
+    select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
+    where a.ns = :ns and mv.name = 'request_id' and mv.value = :request and {_OWN} order by f.id
+"""  # noqa: S608  HQL, put together from constants only; values travel as parameters
+_LIVE = f"""
+    select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
+    join f.details.creationEvent e join e.session s
+    where a.ns = :ns and s.closed is null and {_OWN} order by f.id
+"""  # noqa: S608  as above
+_BASE = """
+    select f.id, o.id, o.omeName, g.id, g.name, s.closed from Fileset f join f.details.owner o join f.details.group g
+    join f.details.creationEvent e join e.session s where f.id in (:ids)
+"""
+_ANNOTATED = """
+    select l.parent.id, mv.name, mv.value from FilesetAnnotationLink l join l.child a join a.mapValue mv
+    where l.parent.id in (:ids) and a.id in (:annotations)
+"""
+_JOBS = (
+    "select l.parent.id, u.status.value from FilesetJobLink l, UploadJob u where l.parent.id in (:ids) and l.child = u"
+)
+_FILES = """
+    select e.fileset.id, count(e), count(o.hash) from FilesetEntry e join e.originalFile o
+    where e.fileset.id in (:ids) group by e.fileset.id
+"""
+_IMAGES = """
+    select i.fileset.id, count(i), count(distinct i.series) from Image i where i.fileset.id in (:ids)
+    group by i.fileset.id
+"""
+# Divided, not multiplied: the product of two large sides would overflow the database's integer.
+_PENDING = f"""
+    select i.fileset.id, count(p) from Pixels p join p.image i where i.fileset.id in (:ids)
+    and p.sha1 like 'Pending%' and p.sizeX <= {BIG_PLANE_PIXELS} / p.sizeY group by i.fileset.id
+"""  # noqa: S608  as above
+_RENDERED = """
+    select i.fileset.id, count(distinct p.id) from RenderingDef r join r.pixels p join p.image i
+    where i.fileset.id in (:ids) group by i.fileset.id
+"""
+_THUMBNAILS = """
+    select i.fileset.id, count(distinct p.id) from Thumbnail t join t.pixels p join p.image i
+    where i.fileset.id in (:ids) group by i.fileset.id
+"""
+
+
+def find_filesets(connection: Connection, request_id: str) -> tuple[FilesetState, ...]:
+    """All filesets that carry the request id, lowest id first, of any owner and group that the session may read."""
+    found = rows(connection, _WHAT, _BY_REQUEST, {"ns": NAMESPACE, "request": request_id})
+    return load_states(connection, found)
+
+
+def running(connection: Connection) -> tuple[FilesetState, ...]:
+    """The filesets of the fleet that the server has still to import or is importing."""
+    found = rows(connection, _WHAT, _LIVE, {"ns": NAMESPACE})
+    states = load_states(connection, found)
+    return tuple(state for state in states if classify(state) is State.QUEUED_OR_RUNNING)
+
+
+def load_states(connection: Connection, found: Sequence[Row]) -> tuple[FilesetState, ...]:
+    """The facts of filesets.
+
+    Args:
+        connection: Whose rights apply.
+        found: Pairs of fileset id and id of its key annotation.
+    """
+    ids = sorted({int(row[0]) for row in found})
+    if not ids:
+        return ()
+    annotations = _annotations(connection, ids, sorted({int(row[1]) for row in found}))
+    counts = {name: _by_id(connection, hql, ids) for name, hql in _COUNTS.items()}
+    base = rows(connection, _WHAT, _BASE, {"ids": ids})
+    states = (_state(row, annotations.get(row[0], {}), counts) for row in base)
+    return tuple(sorted(states, key=lambda state: state.id))
+
+
+_COUNTS: Final = {
+    "job": _JOBS,
+    "files": _FILES,
+    "images": _IMAGES,
+    "pending": _PENDING,
+    "rendered": _RENDERED,
+    "thumbnails": _THUMBNAILS,
+}
+
+
+def _by_id(connection: Connection, hql: str, ids: Sequence[int]) -> dict[int, Row]:
+    return {row[0]: row[1:] for row in rows(connection, _WHAT, hql, {"ids": ids})}
+
+
+def _annotations(connection: Connection, ids: Sequence[int], annotations: Sequence[int]) -> dict[int, dict[str, str]]:
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    for fileset_id, name, value in rows(connection, _WHAT, _ANNOTATED, {"ids": ids, "annotations": annotations}):
+        found[fileset_id][name] = value
+    return found
+
+
+def _state(base: Row, annotation: Mapping[str, str], counts: Mapping[str, Mapping[int, Row]]) -> FilesetState:
+    fileset_id, owner_id, owner, group_id, group, closed = base
+
+    def of(name: str, otherwise: Row) -> Row:
+        return counts[name].get(fileset_id, otherwise)
+
+    files, hashes = of("files", (0, 0))
+    images, distinct_series = of("images", (0, 0))
+    return FilesetState(
+        id=fileset_id,
+        owner_id=owner_id,
+        owner=owner,
+        group_id=group_id,
+        group=group,
+        annotation=annotation,
+        job_status=of("job", ("Submitted",))[0],
+        files=files,
+        hashes=hashes,
+        images=images,
+        distinct_series=distinct_series,
+        pending_pixels=of("pending", (0,))[0],
+        rendered=of("rendered", (0,))[0],
+        thumbnails=of("thumbnails", (0,))[0],
+        session_closed=closed is not None,
+    )

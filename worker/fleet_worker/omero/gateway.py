@@ -1,0 +1,274 @@
+"""The service account: one session that is kept alive and made anew, and what is done with it.
+
+Neighbours: :mod:`~fleet_worker.omero.session` for what is done as the owner. Threading: every method may be called from
+any thread. A gateway owns one keep-alive thread for its own session and all owner sessions that it opened; it ends in
+``close``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import omero.rtypes
+import structlog
+
+import omero
+from fleet_common.errors import Reason, RequestError, Transient, failure
+from fleet_worker.omero import filesets, owners
+from fleet_worker.omero.address import OmeroAddress
+from fleet_worker.omero.connection import Connection
+from fleet_worker.omero.facts import OwnerIds, ServerInfo
+from fleet_worker.omero.keepalive import INTERVAL_SECONDS, KeepAlive
+from fleet_worker.omero.session import OwnerSession
+from fleet_worker.omero.state import FilesetState
+from fleet_worker.omero.translate import translated
+
+T = TypeVar("T")
+
+IDLE_SECONDS: Final = 600.0
+"""Idle time-out of owner sessions. The server looks every 120 s; at 20 s it was seen to end a running import."""
+
+LOGIN_PAUSE_SECONDS: Final = 2.0
+"""After a failed login its error stands for so long: many threads must not turn an outage into a storm of logins."""
+
+_LOST: Final = frozenset({Reason.SESSION_LOST, Reason.OMERO_UNAVAILABLE})
+_MAX_REFERENCES: Final = 50
+
+
+class Gateway:
+    """The service account's access to OMERO.
+
+    Attributes:
+        address: Where the server is.
+    """
+
+    def __init__(
+        self,
+        address: OmeroAddress,
+        *,
+        clock: Callable[[], float],
+        keep_alive_seconds: float = INTERVAL_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        """Prepare, without a call to the server.
+
+        Args:
+            address: Where the server is, and the account.
+            clock: Monotonic, in seconds.
+            keep_alive_seconds: Between two pings of every session.
+            idle_seconds: After how long without a sign of life the server closes an owner session.
+        """
+        self.address = address
+        self._clock = clock
+        self._idle_ms = int(idle_seconds * 1000)
+        self._keep_alive = KeepAlive(keep_alive_seconds)
+        self._keep_alive.add("service account", self._ping)
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._refusal: tuple[float, RequestError] | None = None
+        self._closed = False
+        self._log = structlog.get_logger(__name__)
+
+    def open(self) -> None:
+        """Log in and start to keep the session alive; may be called again until it succeeds.
+
+        Raises:
+            Transient: OMERO is not there (yet).
+            NeedsOperator: The account is refused, has no Sudo privilege, or is OMERO's root.
+        """
+        self._keep_alive.start()
+        self._connected()
+
+    def close(self) -> None:
+        """End the session and the thread; never raises."""
+        self._closed = True
+        self._keep_alive.close()
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            self._end_own(connection)
+
+    def check(self) -> None:
+        """Whether OMERO answers and its database too; ends after 20 s at the latest where a session exists.
+
+        Raises:
+            Transient: It does not.
+            NeedsOperator: The account is refused.
+        """
+        self._call(lambda connection: connection.probe())
+
+    def server_info(self) -> ServerInfo:
+        """Version, checksum algorithms and the account's privileges."""
+        return self._call(_server_info)
+
+    def check_owner(self, user: str, group: str) -> OwnerIds:
+        """The ids of an ordinary user and a group that the user is in; refuses everybody else, see `owners`."""
+        return self._call(lambda connection: owners.check_owner(connection, user, group))
+
+    def find_filesets(self, request_id: str) -> tuple[FilesetState, ...]:
+        """What earlier attempts left, lowest fileset id first; of any owner: compare owner and group before use."""
+        return self._call(lambda connection: filesets.find_filesets(connection, request_id))
+
+    def running_imports(self) -> int:
+        """How many imports of the whole fleet the server has queued or running."""
+        return len(self._call(filesets.running))
+
+    def sudo(self, user: str, group: str) -> OwnerSession:
+        """A new session as the owner in the group; use it as a context manager, which closes it.
+
+        Raises:
+            Permanent: There is no such user, the user is not in the group, or is an administrator.
+            Transient: OMERO is unavailable or busy.
+            NeedsOperator: The service account may not do this.
+        """
+        uuid = self._call(lambda connection: self._create_session(connection, user, group))
+        try:
+            connection = Connection.join(self.address, uuid)
+            session = self._entered(connection, uuid, user, group)
+        except BaseException:
+            self._end(uuid)
+            raise
+        self._keep_alive.add(session.name, connection.ping)
+        return session
+
+    def _create_session(self, connection: Connection, user: str, group: str) -> str:
+        principal = omero.sys.Principal()
+        principal.name, principal.group, principal.eventType = user, group, "User"
+        unknown = {"omero.AuthenticationException": Reason.OWNER_UNKNOWN}
+        with translated(f"the session for {user!r} in {group!r}", unknown):
+            return str(connection.sessions.createSessionWithTimeouts(principal, 0, self._idle_ms).uuid.val)
+
+    def _entered(self, connection: Connection, uuid: str, user: str, group: str) -> OwnerSession:
+        try:
+            owner = _identity(connection, user, group)
+            connection.use_group(owner.group_id)
+        except BaseException:
+            connection.disconnect()
+            raise
+        return OwnerSession(connection, owner, on_close=lambda session: self._left(session, uuid))
+
+    def _left(self, session: OwnerSession, uuid: str) -> None:
+        self._keep_alive.remove(session.name)
+        if session.may_be_importing:
+            self._log.info("session left to the running import", session=session.name)
+        else:
+            self._end(uuid)
+
+    def _end(self, uuid: str) -> None:
+        try:
+            self._call(lambda connection: _close_session(connection, uuid))
+        except RequestError as error:
+            # It ends by itself after its idle time-out; the caller's own outcome matters more.
+            self._log.warning("session not closed", reason=error.reason, error=str(error))
+
+    def _end_own(self, connection: Connection) -> None:
+        try:
+            with translated("the logout of the service account"):
+                _close_session(connection, connection.session_uuid)
+        except RequestError as error:
+            self._log.warning("own session not closed", reason=error.reason, error=str(error))
+        connection.disconnect()
+
+    def _call(self, work: Callable[[Connection], T]) -> T:
+        """Do something that may safely be done twice; once more in a new session if this one turns out to be lost."""
+        connection = self._connected()
+        try:
+            with translated("a call to OMERO"):
+                return work(connection)
+        except Transient as error:
+            if error.reason not in _LOST:
+                raise
+            self._drop(connection)
+            self._log.warning("session of the service account lost", reason=error.reason, error=str(error))
+        connection = self._connected()
+        with translated("a call to OMERO"):
+            return work(connection)
+
+    def _ping(self) -> None:
+        self._call(lambda connection: connection.ping())
+
+    def _drop(self, connection: Connection) -> None:
+        with self._lock:
+            if self._connection is connection:
+                self._connection = None
+        connection.disconnect()
+
+    def _connected(self) -> Connection:
+        with self._lock:
+            if self._closed:
+                raise failure(Reason.SESSION_LOST, "the connection to OMERO was closed by the worker")
+            if self._connection is None:
+                self._raise_recent_refusal()
+                self._connection = self._log_in()
+            return self._connection
+
+    def _raise_recent_refusal(self) -> None:
+        if self._refusal is not None and self._clock() - self._refusal[0] < LOGIN_PAUSE_SECONDS:
+            error = self._refusal[1]
+            raise failure(error.reason, str(error)) from error
+
+    def _log_in(self) -> Connection:
+        try:
+            connection = Connection.log_in(self.address)
+            try:
+                with translated("the check of the service account"):
+                    _check_account(connection, self.address.user)
+            except BaseException:
+                connection.disconnect()
+                raise
+        except RequestError as error:
+            self._refusal = (self._clock(), error)
+            raise
+        self._refusal = None
+        self._log.info("logged in to OMERO", host=self.address.host, port=self.address.port, user=self.address.user)
+        return connection
+
+
+def _check_account(connection: Connection, user: str) -> None:
+    if connection.admin.getEventContext().userId == connection.admin.getSecurityRoles().rootId:
+        raise failure(
+            Reason.OMERO_LOGIN_REFUSED,
+            f"the fleet refuses to run as OMERO's root ({user!r}): give it a restricted administrator with Sudo only",
+        )
+    if "Sudo" not in _privileges(connection):
+        raise failure(
+            Reason.OMERO_LOGIN_REFUSED, f"OMERO's account {user!r} cannot act for others: give it the privilege Sudo"
+        )
+
+
+def _privileges(connection: Connection) -> tuple[str, ...]:
+    return tuple(sorted(privilege.value.val for privilege in connection.admin.getCurrentAdminPrivileges()))
+
+
+def _server_info(connection: Connection) -> ServerInfo:
+    version = str(connection.factory.getConfigService().getVersion())
+    algorithms = tuple(str(one.value.val) for one in connection.repository.listChecksumAlgorithms())
+    return ServerInfo(version, algorithms, _privileges(connection))
+
+
+def _identity(connection: Connection, user: str, group: str) -> OwnerIds:
+    """Who the new session really is: for an unknown group OMERO falls back to the user's default group."""
+    with translated(f"the first call as {user!r} in {group!r}"):
+        context: Any = connection.admin.getEventContext()
+    if context.isAdmin:
+        raise failure(Reason.OWNER_REFUSED, f"the fleet never imports for {user!r}: it is an administrator")
+    if (context.userName, context.groupName) != (user, group):
+        raise failure(
+            Reason.OWNER_NOT_IN_GROUP,
+            f"OMERO opened a session for {context.userName!r} in {context.groupName!r}, not for {user!r} in {group!r}",
+        )
+    return OwnerIds(user, context.userId, group, context.groupId)
+
+
+def _close_session(connection: Connection, uuid: str) -> None:
+    """Take away every reference: one is left when the last client has gone, because a service made the session."""
+    session = omero.model.SessionI()
+    session.uuid = omero.rtypes.rstring(uuid)
+    for _ in range(_MAX_REFERENCES):
+        try:
+            if connection.sessions.closeSession(session) <= 0:
+                return
+        except omero.RemovedSessionException:
+            return

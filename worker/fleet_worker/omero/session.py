@@ -1,0 +1,103 @@
+"""What is done as the owner of an import, in the owner's group: one session per attempt.
+
+Neighbours: the gateway opens it and ends it. Threading: every method may be called from any thread; ``close`` by one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from fleet_common.events import Phase
+from fleet_common.targets import Target
+from fleet_worker.omero import annotate, deletion, pixels, readback, register, serverlog
+from fleet_worker.omero.connection import Connection
+from fleet_worker.omero.containers import Resolver
+from fleet_worker.omero.facts import ImportedFacts, ImportSpec, OwnerIds, Plane, ResolvedTarget
+from fleet_worker.omero.running import RunningCount
+from fleet_worker.omero.upload import RegisteredImport
+
+_numbers = itertools.count(1)
+
+
+class OwnerSession:
+    """A session as ``owner.user`` in ``owner.group``; a context manager that closes it.
+
+    A session in which an import may still run in the server is left instead of closed: to close it would take away the
+    import's own reference and end it. Such a session ends by itself, at its idle time-out after the import.
+
+    Attributes:
+        owner: User and group with their ids.
+        name: For logs; the session's uuid is a secret.
+    """
+
+    def __init__(self, connection: Connection, owner: OwnerIds, *, on_close: Callable[[OwnerSession], None]) -> None:
+        self.owner = owner
+        self.name = f"{owner.user}-{next(_numbers)}"
+        self._connection = connection
+        self._on_close = on_close
+        self._lock = threading.Lock()
+        self._running = RunningCount()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def resolve_target(self, target: Target, *, creates: bool) -> ResolvedTarget:
+        """Find the container, or make it.
+
+        Args:
+            target: As requested.
+            creates: False to raise ``target-not-found`` where one would have to be made: the caller then takes its lock
+                and calls again with True.
+
+        Raises:
+            Permanent: ``target-not-found``, ``target-not-linkable`` or ``target-ambiguous``.
+        """
+        return Resolver(self._connection, self.owner, creates).resolve(target)
+
+    def register(self, spec: ImportSpec) -> RegisteredImport:
+        """Create the fileset in the server; nothing is sent yet. See `register`."""
+        return register.register(self._connection, spec, running=self._running)
+
+    def delete_fileset(self, fileset_id: int) -> None:
+        """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""
+        deletion.delete_fileset(self._connection, fileset_id)
+
+    def verify(self, fileset_id: int) -> ImportedFacts:
+        """What OMERO holds for the fileset; to compare is the caller's part."""
+        return readback.read_back(self._connection, fileset_id)
+
+    def annotate(self, fileset_id: int, provenance: Mapping[str, str], phases: Mapping[Phase, float]) -> None:
+        """Write provenance and times on the fileset; may be done again. See `annotate`."""
+        annotate.annotate(self._connection, self.owner.user_id, fileset_id, provenance, phases)
+
+    def read_plane(self, image_id: int, z: int, c: int, t: int) -> Plane:
+        """The raw pixels of one plane."""
+        return pixels.read_plane(self._connection, image_id, z, c, t)
+
+    def log_tail(self, fileset_id: int) -> str:
+        """The redacted end of the server's log of an import, also of another attempt's; empty where there is none."""
+        return serverlog.log_tail(self._connection, fileset_id)
+
+    @property
+    def may_be_importing(self) -> bool:
+        """Whether an import of this session may still be at work in the server."""
+        return self._running.any()
+
+    def close(self) -> None:
+        """Leave the session, and end it unless an import may still run in it. Never raises; may be called again."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._connection.disconnect()
+        self._on_close(self)

@@ -1,0 +1,209 @@
+"""Send the files of a registered import, each read once and hashed while it is sent.
+
+Neighbours: :mod:`~fleet_worker.omero.register` makes a :class:`RegisteredImport`, :mod:`~fleet_worker.omero.running`
+takes over. Threading: ``upload`` may run in many threads at once, each with another index; the server allows one call
+per file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, Final
+
+import Ice
+
+import omero
+from fleet_common.errors import Reason, failure
+from fleet_worker.omero.checksums import Hasher, hasher
+from fleet_worker.omero.connection import LONG_CALL_TIMEOUT_MS, Connection
+from fleet_worker.omero.facts import ChecksumsDiffer, ImportSpec, UploadedFile
+from fleet_worker.omero.running import RunningCount, RunningImport
+from fleet_worker.omero.translate import translated
+
+CHUNK_BYTES: Final = 8 * 1024 * 1024
+"""The fastest on loopback with TLS; 16 and 32 MiB are slower. The server refuses messages over 64 MB."""
+
+SENDS: Final = 3
+_MAX_CLOSING: Final = 64
+"""Files closing in the background: not to wait for close saves a fifth of a small file's time."""
+
+OnBytes = Callable[[int], None]
+Stop = Callable[[], None]
+
+
+class RegisteredImport:
+    """A fileset that waits for its files.
+
+    Attributes:
+        fileset_id: Of the fileset, known before the first byte.
+    """
+
+    def __init__(
+        self, connection: Connection, spec: ImportSpec, process: Any, fileset_id: int, running: RunningCount
+    ) -> None:
+        self.fileset_id = fileset_id
+        self._connection = connection
+        self._spec = spec
+        self._process = process
+        self._running = running
+        self._closing = _Closing()
+
+    def upload(self, index: int, stream: BinaryIO, *, on_bytes: OnBytes, stop: Stop) -> UploadedFile:
+        """Send one file and compare the server's hash with what was sent; one that differs is sent again.
+
+        Args:
+            index: In the spec's files.
+            stream: At its start; must be seekable for a second send.
+            on_bytes: Told how many bytes the server took; negative before a file is sent again.
+            stop: Called between chunks; raises to end the upload.
+
+        Raises:
+            Transient: ``upload-differs`` after three sends, ``manifest-differs`` if the file has another size now, or
+                what the server or the connection says.
+        """
+        file = self._spec.files[index]
+        what = f"the upload of {file.client_path}"
+        store = self._uploader(what, index)
+        sending = _Sending(what, store, stream, on_bytes, stop)
+        try:
+            for sends in range(1, SENDS + 1):
+                hash_hex = sending.send(file.size_bytes, hasher(self._spec.effective_algorithm))
+                began = time.monotonic()
+                if sending.saved_hash() == hash_hex:
+                    return UploadedFile(index, hash_hex, file.size_bytes, sends, time.monotonic() - began)
+                sending.rewind(file.size_bytes)
+            raise failure(Reason.UPLOAD_DIFFERS, f"{what}: the server's hash differs from what was sent, {SENDS} times")
+        finally:
+            self._closing.add(store)
+
+    def start(self, hashes: Sequence[str]) -> RunningImport:
+        """Tell the server that all files are there; it imports as soon as it has a free thread, and blocks until then.
+
+        Args:
+            hashes: Of all files, in the order of the spec.
+
+        Raises:
+            ChecksumsDiffer: The named files are not what was sent: upload them again, then start again.
+            RequestError: Anything else. Unless the server refused it, the import may run all the same.
+        """
+        what = f"the start of the import of {self._spec.source}"
+        self._closing.finish()
+        self._running.begin()
+        with translated(what):
+            try:
+                handle = self._process.ice_invocationTimeout(LONG_CALL_TIMEOUT_MS).verifyUpload(list(hashes))
+            except omero.ChecksumValidationException as error:
+                self._running.end()
+                indexes = tuple(sorted(error.failingChecksums))
+                raise ChecksumsDiffer(indexes, f"{what} failed: {len(indexes)} files are not what was sent") from error
+        self.close()
+        return RunningImport(self._connection, handle, self.fileset_id, self._spec.source, self._running)
+
+    def close(self) -> None:
+        """Let go of the server's side of the upload; never raises. The fileset stays."""
+        self._closing.finish()
+        with contextlib.suppress(Ice.Exception):
+            self._process.close()
+
+    def _uploader(self, what: str, index: int) -> Any:
+        with translated(what):
+            store = self._process.getUploader(index)
+        if store is None:
+            raise failure(Reason.SESSION_LOST, f"{what}: the server opens no file, its session has ended")
+        return store
+
+
+class _Sending:
+    """One file on its way. At most one call at a time: a file's store in the server is not reentrant."""
+
+    def __init__(self, what: str, store: Any, stream: BinaryIO, on_bytes: OnBytes, stop: Stop) -> None:
+        self._what = what
+        self._store = store
+        self._stream = stream
+        self._on_bytes = on_bytes
+        self._stop = stop
+        self._pending: tuple[Any, int] | None = None
+
+    def send(self, size_bytes: int, digest: Hasher) -> str:
+        """Send all chunks and give their hash; while one travels, it is hashed and the next is read."""
+        position = 0
+        try:
+            while chunk := self._stream.read(CHUNK_BYTES):
+                self._stop()
+                self._arrived()
+                self._begin(chunk, position)
+                digest.update(chunk)
+                position += len(chunk)
+            self._arrived()
+        finally:
+            self._abandon()
+        if position != size_bytes:
+            raise failure(
+                Reason.MANIFEST_DIFFERS,
+                f"{self._what}: the file has {position:,} bytes, its manifest says {size_bytes:,}",
+            )
+        return digest.hexdigest()
+
+    def saved_hash(self) -> str:
+        """Have the server hash what it holds; may take minutes for a large file."""
+        with translated(self._what):
+            saved = self._store.ice_invocationTimeout(LONG_CALL_TIMEOUT_MS).save()
+        return "" if saved is None or saved.hash is None else str(saved.hash.val)
+
+    def rewind(self, size_bytes: int) -> None:
+        """Make ready to send it again: a shorter write over a longer one would leave the end of the old."""
+        self._on_bytes(-size_bytes)
+        self._stream.seek(0)
+        with translated(self._what):
+            self._store.truncate(0)
+
+    def _begin(self, chunk: bytes, position: int) -> None:
+        with translated(self._what):
+            self._pending = (self._store.begin_write(chunk, position, len(chunk)), len(chunk))
+
+    def _arrived(self) -> None:
+        if self._pending is None:
+            return
+        (pending, size_bytes), self._pending = self._pending, None
+        with translated(self._what):
+            self._store.end_write(pending)
+        self._on_bytes(size_bytes)
+
+    def _abandon(self) -> None:
+        # Also when it no longer matters: the store must be idle before it is closed.
+        if self._pending is not None:
+            with contextlib.suppress(Ice.Exception):
+                self._store.end_write(self._pending[0])
+            self._pending = None
+
+
+class _Closing:
+    """Files that are being closed in the background; bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: deque[tuple[Any, Any]] = deque()
+
+    def add(self, store: Any) -> None:
+        """Begin to close a file."""
+        with contextlib.suppress(Ice.Exception):
+            pending = store.begin_close()
+            with self._lock:
+                self._pending.append((store, pending))
+        self.finish(keep=_MAX_CLOSING)
+
+    def finish(self, *, keep: int = 0) -> None:
+        """Wait until at most ``keep`` are under way."""
+        while (oldest := self._oldest(keep)) is not None:
+            store, pending = oldest
+            # The file is saved and compared already; what close says changes nothing.
+            with contextlib.suppress(Ice.Exception):
+                store.end_close(pending)
+
+    def _oldest(self, keep: int) -> tuple[Any, Any] | None:
+        with self._lock:
+            return self._pending.popleft() if len(self._pending) > keep else None
