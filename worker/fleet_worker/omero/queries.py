@@ -31,7 +31,7 @@ def parameters(values: Mapping[str, Value]) -> Any:
         elif isinstance(value, int):
             made.addLong(name, omero.rtypes.rlong(value))
         else:
-            made.addLongs(name, omero.rtypes.rlist([omero.rtypes.rlong(one) for one in value]))
+            made.addLongs(name, list(value))
     return made
 
 

@@ -20,7 +20,7 @@ _IMAGES = """
     from Pixels p join p.image i join p.pixelsType t where i.fileset.id = :id and i.id > :after order by i.id
 """
 _FIELDS = """
-    select ws.id, i.id, w.id, w.row, w.column, w.plate.id from WellSample ws join ws.image i join ws.well w
+    select ws.id, i.id, i.series, w.id, w.row, w.column, w.plate.id from WellSample ws join ws.image i join ws.well w
     where i.fileset.id = :id and ws.id > :after order by ws.id
 """
 _PLATES = "select p.id, p.name, p.rows, p.columns from Plate p where p.id in (:ids) order by p.id"
@@ -76,12 +76,13 @@ def _plates(connection: Connection, what: str, fields: Sequence[Row]) -> tuple[P
 
 
 def _wells(fields: Sequence[Row]) -> dict[int, tuple[WellFacts, ...]]:
-    images: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
-    for _sample, image_id, well_id, row, column, plate_id in fields:
-        images[(plate_id, row, column, well_id)].append(image_id)
+    images: dict[tuple[int, int, int, int], list[tuple[int, int]]] = defaultdict(list)
+    for _sample, image_id, series, well_id, row, column, plate_id in fields:
+        images[(plate_id, row, column, well_id)].append((series, image_id))
     wells: dict[int, list[WellFacts]] = defaultdict(list)
-    for (plate_id, row, column, well_id), image_ids in sorted(images.items()):
-        wells[plate_id].append(WellFacts(well_id, row, column, tuple(image_ids)))
+    for (plate_id, row, column, well_id), found in sorted(images.items()):
+        # Fields are saved in any order, so by series: ids of images and of well samples say nothing about it.
+        wells[plate_id].append(WellFacts(well_id, row, column, tuple(image_id for _, image_id in sorted(found))))
     return {plate_id: tuple(of_plate) for plate_id, of_plate in wells.items()}
 
 
