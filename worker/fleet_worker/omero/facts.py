@@ -177,7 +177,8 @@ class FileFacts:
     """One file of a fileset, as OMERO holds it.
 
     Attributes:
-        path: Below the fileset's own folder, with the leading folders of ``client_path`` that OMERO cut off missing.
+        path: As in the share, without its name, and without the leading folders that OMERO cut off: it keeps three,
+            or as many as the reader asks for.
         size_bytes: None while it was never saved.
         hash_hex: None while it was never saved.
     """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.connection import Connection
-from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, SpecFile, WellFacts
+from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, WellFacts
 from fleet_worker.omero.queries import Row, pages, rows
 
 _PREFIX = "select f.id, f.templatePrefix from Fileset f where f.id = :id"
@@ -15,6 +16,7 @@ _FILES = """
     select o.id, o.path, o.name, o.size, o.hash from FilesetEntry e join e.originalFile o
     where e.fileset.id = :id and o.id > :after order by o.id
 """
+_CLIENT_PATHS = "select e.id, e.clientPath from FilesetEntry e where e.fileset.id = :id and e.id > :after order by e.id"
 _IMAGES = """
     select i.id, i.name, i.series, p.id, t.value, p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT
     from Pixels p join p.image i join p.pixelsType t where i.fileset.id = :id and i.id > :after order by i.id
@@ -43,12 +45,12 @@ def read_back(connection: Connection, fileset_id: int) -> ImportedFacts:
     if not found:
         raise failure(Reason.IMPORT_INTERRUPTED, f"fileset {fileset_id} is gone: somebody deleted it")
     prefix = (found[0][1] or "").rstrip("/") + "/"
+    files = [_file(row, prefix) for row in pages(connection, what, _FILES, values)]
+    clients = [row[1] for row in pages(connection, what, _CLIENT_PATHS, values)]
     images = [ImageFacts(*row) for row in pages(connection, what, _IMAGES, values)]
     return ImportedFacts(
         fileset_id=fileset_id,
-        files=tuple(
-            sorted((_file(row, prefix) for row in pages(connection, what, _FILES, values)), key=lambda file: file.path)
-        ),
+        files=tuple(sorted(below_share(files, clients), key=lambda file: file.path)),
         plates=_plates(connection, what, list(pages(connection, what, _FIELDS, values))),
         images=tuple(sorted(images, key=lambda image: (image.series, image.id))),
         dataset_images={row[0]: row[1] for row in rows(connection, what, _DATASETS, values)},
@@ -59,6 +61,19 @@ def _file(row: Row, prefix: str) -> FileFacts:
     file_id, folder, name, size_bytes, hash_hex = row
     # By its own path, not by FilesetEntry.clientPath: servers before blitz 5.7.3 pair them wrongly.
     return FileFacts(file_id, f"{folder}{name}".removeprefix(prefix), size_bytes, hash_hex)
+
+
+def below_share(files: Sequence[FileFacts], client_paths: Sequence[str]) -> list[FileFacts]:
+    """Take the share's name off where OMERO cut nothing. Pure.
+
+    Args:
+        files: With paths as OMERO keeps them.
+        client_paths: ``share/path`` of all files, in any order: the same number of folders is cut off each.
+    """
+    depths = [min(path.count("/") for path in paths) for paths in ([f.path for f in files], client_paths) if paths]
+    if len(set(depths)) != 1:
+        return list(files)
+    return [replace(file, path=file.path.partition("/")[2]) for file in files]
 
 
 def _plates(connection: Connection, what: str, fields: Sequence[Row]) -> tuple[PlateFacts, ...]:
@@ -84,20 +99,3 @@ def _wells(fields: Sequence[Row]) -> dict[int, tuple[WellFacts, ...]]:
         # Fields are saved in any order, so by series: ids of images and of well samples say nothing about it.
         wells[plate_id].append(WellFacts(well_id, row, column, tuple(image_id for _, image_id in sorted(found))))
     return {plate_id: tuple(of_plate) for plate_id, of_plate in wells.items()}
-
-
-def file_differences(expected: Sequence[SpecFile], held: Sequence[FileFacts]) -> tuple[str, ...]:
-    """What of the files is missing, too much, or of another size; empty if OMERO holds the same. Pure.
-
-    OMERO cuts the same number of leading folders off every path: some depth must make both lists equal.
-    """
-    sizes = {file.path: file.size_bytes for file in held}
-    parts = [(file.client_path.split("/"), file.size_bytes) for file in expected]
-    depths = range(min((len(path) for path, _ in parts), default=1))
-    cut = [{"/".join(path[depth:]): size for path, size in parts} for depth in depths]
-    best = max(cut, key=lambda wanted: len(wanted.keys() & sizes.keys()))
-    missing = [f"missing: {path}" for path in sorted(best.keys() - sizes.keys())]
-    extra = [f"unexpected: {path}" for path in sorted(sizes.keys() - best.keys())]
-    both = sorted(best.keys() & sizes.keys())
-    other = [f"{path}: {sizes[path]} bytes instead of {best[path]}" for path in both if sizes[path] != best[path]]
-    return (*missing, *extra, *other)

@@ -124,9 +124,19 @@ class RunningImport:
             self._hear(on_step)
         return self._settled()
 
+    @property
+    def finished(self) -> bool:
+        """Whether the server has answered, so that it does nothing more for this import."""
+        return self._answer is not None
+
     def log_tail(self) -> str:
         """The redacted end of the server's log of this import; empty where the server keeps none or does not answer."""
         return serverlog.log_tail(self._connection, self.fileset_id)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server has answered, either way; until then it may be importing."""
+        return self._answer is not None
 
     def close(self) -> None:
         """Stop listening; an import that is not done goes on. Never raises; may be called again."""
@@ -187,7 +197,12 @@ class RunningImport:
             pixels=len(self._answer.pixels),
             plate_ids=tuple(sorted(one.id.val for one in objects if isinstance(one, omero.model.PlateI))),
             image_ids=tuple(sorted(one.id.val for one in objects if isinstance(one, omero.model.ImageI))),
-            seconds=marks.phase_seconds(
-                marks.read_marks(self._connection, self.fileset_id), self._steps, ended_seconds
-            ),
+            seconds=marks.phase_seconds(self._marks(), self._steps, ended_seconds),
         )
+
+    def _marks(self) -> marks.Marks:
+        try:
+            return marks.read_marks(self._connection, self.fileset_id)
+        except RequestError:
+            # Times are nice to have: the import is done whether or not they can be read.
+            return marks.Marks(None, None, None, None)
