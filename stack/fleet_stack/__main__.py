@@ -71,7 +71,7 @@ def main() -> None:
 def up(name: str, only: str, version: str | None, settings: tuple[str, ...], in_json: bool) -> None:  # noqa: FBT001  click passes flags by name
     """Bring a stack up; what is up already stays as it is.
 
-    The first time on a machine downloads are made, once: about 60 MB for RabbitMQ (10 to 30 s) and about 400 MB for
+    The first time on a machine downloads are made, once: about 45 MB for RabbitMQ (10 to 30 s) and about 400 MB for
     OMERO (1 to 2 minutes). After that a start takes less than a minute.
     """
     began = time.monotonic()

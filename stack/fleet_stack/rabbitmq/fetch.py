@@ -50,7 +50,7 @@ MARKER: Final = "complete.json"
 
 
 def fetch(release: Release, cache: Path) -> Path:
-    """The folder that holds this version, filled on first use (about 60 MB, 10 to 30 s).
+    """The folder that holds this version, filled on first use (about 45 MB, 10 to 30 s).
 
     Raises:
         StackError: it cannot be downloaded, or Debian's version is no longer the expected one.
@@ -60,7 +60,7 @@ def fetch(release: Release, cache: Path) -> Path:
         return root
     with locked(cache / f"{release.version}.lock"):
         if not (root / MARKER).exists():
-            with step(f"RabbitMQ {release.version} (downloads about 60 MB, once per machine, 10 to 30 s)"):
+            with step(f"RabbitMQ {release.version} (downloads about 45 MB, once per machine, 10 to 30 s)"):
                 _fill(release, cache, root)
     return root
 

@@ -78,7 +78,8 @@ class PrivateApt:
     def unpack(self, packages: Sequence[str], target: Path) -> None:
         """Download packages (those that a cut download left behind are not fetched again) and unpack them."""
         archives = self.folder / "archives"
-        names = PRINTED.findall(self._get("download", "--print-uris", *packages, cwd=archives))
+        # Asked elsewhere: apt-get prints only what is not yet in its working folder.
+        names = PRINTED.findall(self._get("download", "--print-uris", *packages, cwd=self.folder))
         self._get("download", *packages, cwd=archives)
         missing = [name for name in names if not (archives / name).exists()]
         if missing or len(names) < len(packages):
