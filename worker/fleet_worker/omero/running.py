@@ -133,11 +133,6 @@ class RunningImport:
         """The redacted end of the server's log of this import; empty where the server keeps none or does not answer."""
         return serverlog.log_tail(self._connection, self.fileset_id)
 
-    @property
-    def finished(self) -> bool:
-        """Whether the server has answered, either way; until then it may be importing."""
-        return self._answer is not None
-
     def close(self) -> None:
         """Stop listening; an import that is not done goes on. Never raises; may be called again."""
         with contextlib.suppress(Ice.Exception):
