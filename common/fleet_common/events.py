@@ -159,9 +159,14 @@ def decode_event(body: bytes) -> Event:
         raise Permanent(Reason.INVALID_REQUEST, f"not an event: {explain(error)}") from error
 
 
-def _rank(event: Event) -> tuple[bool, int, bool, int]:
-    """Later facts rank higher: success absorbs all; then attempts; within one attempt its end; then the sequence."""
-    return (event.kind in SUCCEEDED, event.attempt, event.kind not in {Kind.STARTED, Kind.PROGRESS}, event.seq)
+def _rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
+    """Later facts rank higher: success absorbs all; then attempts; within one attempt its end; then the sequence.
+
+    An attempt that was nobody's fault has the number of the one before it, and counts its events from 1 again: an
+    outcome therefore outranks a retry of the same number, whatever their sequence. Time and id only break ties.
+    """
+    end = 2 if event.kind in FINAL else 0 if event.kind in {Kind.STARTED, Kind.PROGRESS} else 1
+    return (event.kind in SUCCEEDED, event.attempt, end, event.seq, event.at, str(event.event_id))
 
 
 def fold(events: Iterable[Event]) -> Status:
@@ -171,8 +176,8 @@ def fold(events: Iterable[Event]) -> Status:
         events: At least one event, all of the same request, in any order, duplicates allowed.
     """
     distinct = {event.event_id: event for event in events}.values()
-    latest = max(distinct, key=lambda event: (*_rank(event), event.at, str(event.event_id)))
     known = sorted(distinct, key=_rank)
+    latest = known[-1]
     return Status(
         request_id=latest.request_id,
         lane=latest.lane,

@@ -8,12 +8,13 @@ are kept in ``tests/unit/golden``. :func:`encode` and :func:`decode` are the onl
 from __future__ import annotations
 
 import enum
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from fleet_common.errors import Permanent, Reason, RequestError, failure
 from fleet_common.targets import Target, parse_target
@@ -35,6 +36,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _lines(text: str) -> str:
+    # PostgreSQL refuses NUL, and terminals obey other control characters.
+    if not all(line.isprintable() for line in re.split(r"\r\n|[\n\t]", text)):
+        raise ValueError("must hold printable characters, tabs and line ends only")
+    return text
+
+
 def _share_path(text: str) -> str:
     # Only the outline; fleet_common.storage judges every component before a file is opened.
     if text.startswith("/") or "\\" in text or "\0" in text or any(part in {"", ".", ".."} for part in text.split("/")):
@@ -47,10 +55,34 @@ def _target_text(text: str) -> str:
     return text
 
 
+_RFC_3339 = re.compile(
+    r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+
+
+def _date_and_time(value: object) -> object:
+    # Pydantic itself takes "1700000000" for seconds since 1970; the JSON schema says date-time, which is RFC 3339.
+    if not isinstance(value, str):
+        return value
+    if not _RFC_3339.fullmatch(value):
+        raise ValueError("must be a date and time like 2026-01-31T10:00:00Z")
+    return datetime.fromisoformat(value)
+
+
 def _utc(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise ValueError("must say its offset from UTC, for example 2026-01-31T10:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+def _whole_number(value: object) -> object:
+    # Literal compares by ==, so true and 1.0 would pass for 1.
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
 
 
 Name = Annotated[str, StringConstraints(pattern=_PLAIN_NAME)]
@@ -58,7 +90,7 @@ Name = Annotated[str, StringConstraints(pattern=_PLAIN_NAME)]
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_printable)]
 SharePath = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_share_path)]
-Moment = Annotated[datetime, AfterValidator(_utc)]
+Moment = Annotated[datetime, BeforeValidator(_date_and_time), AfterValidator(_utc)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -139,7 +171,7 @@ class Options(Model):
     """What the official importer's options of the same names do."""
 
     name: Text | None = None
-    description: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    description: Annotated[str, StringConstraints(max_length=4096), AfterValidator(_lines)] | None = None
     checksum_algorithm: ChecksumAlgorithm | None = None
     skip: tuple[Skip, ...] = ()
     parallel_upload: Annotated[int, Field(ge=1, le=32)] | None = None
@@ -148,7 +180,7 @@ class Options(Model):
 class ImportRequest(Model):
     """One import candidate: what becomes exactly one fileset."""
 
-    version: Literal[1] = VERSION
+    version: Annotated[Literal[1], BeforeValidator(_whole_number)] = VERSION
     request_id: uuid.UUID
     batch: Batch
     lane: Name
@@ -238,15 +270,23 @@ def _refusal(body: bytes, error: pydantic.ValidationError) -> RequestError:
     if version == VERSION:
         return failure(Reason.INVALID_REQUEST, explain(error))
     reason = Reason.NEWER_VERSION if version > VERSION else Reason.UNKNOWN_VERSION
-    return failure(reason, f"version: {version} is not known here, only {VERSION}")
+    return failure(reason, f"version: {str(version)[:20]} is not known here, only {VERSION}")
 
 
 _MAX_EXPLAINED = 5
+_MAX_PLACE_CHARACTERS = 100
 
 
 def explain(error: pydantic.ValidationError) -> str:
     """What is wrong, field by field, without echoing the values: they may be long, or secret."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in details[:_MAX_EXPLAINED]]
+    lines = [f"{_place(detail['loc'])}: {detail['msg']}" for detail in details[:_MAX_EXPLAINED]]
     more = len(details) - _MAX_EXPLAINED
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    # The name of an unknown field comes from outside: a megabyte of it, or a terminal's control characters.
+    place = ".".join(map(str, path)) or "body"
+    place = place if place.isprintable() else ascii(place)
+    return place if len(place) <= _MAX_PLACE_CHARACTERS else f"{place[:_MAX_PLACE_CHARACTERS]}..."
