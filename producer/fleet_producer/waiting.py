@@ -33,6 +33,7 @@ class Outcomes:
 
     wanted: frozenset[uuid.UUID]
     _events: dict[uuid.UUID, list[Event]] = field(default_factory=dict)
+    _statuses: dict[uuid.UUID, Status] = field(default_factory=dict)
 
     def add(self, event: Event) -> Status | None:
         """Take in an event; the new status of its request, or None when it is not one of ours."""
@@ -40,16 +41,17 @@ class Outcomes:
             return None
         known = self._events.setdefault(event.request_id, [])
         known.append(event)
-        status = fold(known)
         # Thousands of progress events of a long import are worth no more than the last one.
-        if event.kind is Kind.PROGRESS:
-            known[:] = [one for one in known if one.kind is not Kind.PROGRESS or one is event]
-        return status
+        progress = [one for one in known if one.kind is Kind.PROGRESS]
+        latest = max(progress, key=lambda one: (one.attempt, one.seq), default=None)
+        known[:] = [one for one in known if one.kind is not Kind.PROGRESS or one is latest]
+        self._statuses[event.request_id] = fold(known)
+        return self._statuses[event.request_id]
 
     @property
     def statuses(self) -> Mapping[uuid.UUID, Status]:
         """The status of every request that was heard of."""
-        return {request_id: fold(events) for request_id, events in self._events.items()}
+        return self._statuses
 
     @property
     def complete(self) -> bool:

@@ -49,7 +49,8 @@ def _inside(path: str, prefix: str) -> bool:
 
 
 def _check_name(what: str, value: str, patterns: tuple[str, ...]) -> None:
-    if not any(fnmatchcase(value, pattern) for pattern in patterns):
+    # Only * and ? are wildcards: the name of a group may hold brackets.
+    if not any(fnmatchcase(value, pattern.replace("[", "[[]")) for pattern in patterns):
         raise _refused(f"{what} {value!r} is not one of this lane's: {_listed(patterns)}")
 
 

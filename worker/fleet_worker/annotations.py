@@ -8,7 +8,7 @@ from datetime import datetime
 from fleet_common.events import Result
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import fleet_version
-from fleet_worker.omero import ImportedFacts, ResolvedTarget
+from fleet_worker.omero.facts import ImportedFacts, ResolvedTarget
 
 _MAX_IDS = 1000
 

@@ -28,17 +28,10 @@ from fleet_common.targets import Choice
 from fleet_worker.allow import check_allowed
 from fleet_worker.annotations import provenance, result_of
 from fleet_worker.files import FilesHere, find_files
-from fleet_worker.omero import (
-    ChecksumsDiffer,
-    ImportOutcome,
-    ImportSpec,
-    OwnerIds,
-    OwnerSession,
-    RegisteredImport,
-    ResolvedTarget,
-    RunningImport,
-    SpecFile,
-)
+from fleet_worker.omero.facts import ChecksumsDiffer, ImportOutcome, ImportSpec, OwnerIds, ResolvedTarget, SpecFile
+from fleet_worker.omero.running import RunningImport
+from fleet_worker.omero.session import OwnerSession
+from fleet_worker.omero.upload import RegisteredImport
 from fleet_worker.parts import Parts
 from fleet_worker.reconcile import Plan, Step, elected, plan
 from fleet_worker.reporting import Reporter
@@ -133,13 +126,16 @@ class Attempt:
         return Outcome(Kind.IMPORTED, result)
 
     def _resolve(self, session: OwnerSession, owner: OwnerIds) -> ResolvedTarget:
-        """Find or make the target; under a lock, so that two workers make one container of one name."""
+        """Find the target, or make it under a lock, so that two workers make one container of one name."""
         target = self._request.parsed_target
-        if target.container.choice is Choice.ID:
-            return session.resolve_target(target)
+        try:
+            return session.resolve_target(target, creates=False)
+        except RequestError as error:
+            if error.reason is not Reason.TARGET_NOT_FOUND or target.container.choice is Choice.ID:
+                raise
         name = self._parts.names.lock(f"target.{owner.group_id}.{_short(self._request.target)}")
         with self._parts.locks.take_one_of([name], _TARGET_SECONDS, stop=self._stop):
-            return session.resolve_target(target)
+            return session.resolve_target(target, creates=True)
 
     def _stop(self) -> bool:
         self._check()

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from fleet_common.errors import RequestError
+from fleet_common.errors import Reason, RequestError
 
 _LOG = structlog.get_logger()
 CHECK_SECONDS: Final = 5.0
@@ -30,7 +30,7 @@ class Gate:
         self._problem = "not logged in yet"
         self._stopping = threading.Event()
         self._closed = threading.Event()
-        self._closed.set()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="omero-gate", daemon=True)
 
     @property
@@ -50,9 +50,10 @@ class Gate:
 
     def close(self, problem: str) -> None:
         """Let nobody through until a check passes."""
-        self._problem = problem
-        self._open.clear()
-        self._closed.set()
+        with self._lock:
+            self._problem = problem
+            self._open.clear()
+            self._closed.set()
 
     def wait_open(self, deadline_seconds: float) -> bool:
         """Wait until the gate is open; False when it is not by the deadline."""
@@ -60,22 +61,33 @@ class Gate:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            self._closed.wait()
-            if self._stopping.is_set():
-                return
+            self._closed.clear()
             if self._passes():
-                self._closed.clear()
+                self._let_through()
+                self._closed.wait()
+            self._stopping.wait(self._check_seconds)
+
+    def _let_through(self) -> None:
+        with self._lock:
+            # An attempt that found the server away while it was asked knows better.
+            if not self._closed.is_set():
                 self._open.set()
-            else:
-                self._stopping.wait(self._check_seconds)
 
     def _passes(self) -> bool:
         try:
             self._check()
         except RequestError as error:
-            if str(error) != self._problem:
-                _LOG.warning("OMERO does not let us work", reason=error.reason, error=str(error))
-            self._problem = f"{error.reason}: {error}"
+            self._note(f"{error.reason}: {error}")
+            return False
+        except Exception as defect:
+            # The boundary of the gate's thread: without it nothing would ever be taken again.
+            self._note(f"{Reason.INTERNAL_ERROR}: {type(defect).__name__}: {defect}")
             return False
         _LOG.info("OMERO is ready")
         return True
+
+    def _note(self, problem: str) -> None:
+        """Keep what is wrong, and say so once."""
+        if problem != self._problem:
+            _LOG.warning("OMERO does not let us work", problem=problem)
+        self._problem = problem

@@ -12,7 +12,6 @@ from fleet_common.errors import LeaseLost, Permanent, Reason, RequestError, fail
 from fleet_common.events import Event, Kind
 from fleet_common.messages import ImportRequest, decode
 from fleet_worker.attempt import Attempt, Job, Outcome
-from fleet_worker.decisions import Decision
 from fleet_worker.parts import Parts
 from fleet_worker.reporting import Reporter
 from fleet_worker.settling import (

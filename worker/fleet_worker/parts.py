@@ -11,7 +11,7 @@ from fleet_common.broker import Locks, Names, Publisher
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Shares
-from fleet_worker.omero import Gateway
+from fleet_worker.omero.gateway import Gateway
 from fleet_worker.uploads import UploadPool
 
 

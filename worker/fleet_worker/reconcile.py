@@ -1,8 +1,8 @@
 """What to do about what earlier attempts left in OMERO: a pure decision over all filesets with the request id.
 
 Anybody can write an annotation, so only filesets of the request's own owner and group count. Nothing is ever deleted
-while the server may still work on it, and a complete fileset is never deleted at all, except the loser of an election by
-the attempt that made it.
+while the server may still work on it, and a complete fileset is never deleted at all, except the loser of an election,
+by the attempt that made it.
 """
 
 from __future__ import annotations

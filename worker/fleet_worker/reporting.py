@@ -94,10 +94,11 @@ class Reporter:
         self._metrics.phase_seconds.labels(phase).observe(seconds)
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that were sent; from any thread."""
+        """Count bytes that were sent, or that must be sent again if negative; from any thread."""
         with self._lock:
             self._bytes_done += count
-        self._metrics.bytes.inc(count)
+        # The metric counts what went over the wire, so it never goes back.
+        self._metrics.bytes.inc(max(0, count))
 
     def add_file(self) -> None:
         """Count a file that was sent, and tell so now and then."""

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from fleet_common.storage import ManifestEntry, OpenFiles
+from fleet_worker.omero.facts import UploadedFile
 
 _WAIT_SECONDS: Final = 1.0
 
@@ -23,8 +24,8 @@ class Receiver(Protocol):
 
     def upload(
         self, index: int, stream: io.FileIO, *, on_bytes: Callable[[int], None], stop: Callable[[], None]
-    ) -> str:
-        """Send one file and return its hash."""
+    ) -> UploadedFile:
+        """Send one file."""
 
 
 class UploadPool:
@@ -67,7 +68,7 @@ class UploadPool:
         def send_one(index: int, entry: ManifestEntry) -> str:
             check()
             with files.open(entry.path, size_bytes=entry.size_bytes) as stream:
-                return receiver.upload(index, stream, on_bytes=on_bytes, stop=check)
+                return receiver.upload(index, stream, on_bytes=on_bytes, stop=check).hash_hex
 
         hashes = [""] * len(entries)
         waiting = enumerate(entries)

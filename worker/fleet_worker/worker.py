@@ -24,7 +24,8 @@ from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
 from fleet_worker.gate import Gate
 from fleet_worker.handling import Handler
-from fleet_worker.omero import Gateway, OmeroAddress
+from fleet_worker.omero.address import OmeroAddress
+from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
 from fleet_worker.uploads import UploadPool
 
@@ -46,7 +47,7 @@ class Worker:
         self._consuming = Link(address, role="consume", on_state=self._link_state("consume"))
         self._publisher = Publisher(address, names, on_state=self._link_state("publish"))
         self._source = LaneSource(self._consuming, names, tuple(settings.worker.lanes))
-        self._gateway = Gateway(_omero_address(settings))
+        self._gateway = Gateway(_omero_address(settings), clock=time.monotonic)
         self._gate = Gate(self._check_omero)
         self._parts = Parts(
             settings=settings,
@@ -123,6 +124,7 @@ class Worker:
 
     def _check_omero(self) -> None:
         try:
+            self._gateway.open()
             self._gateway.check()
         except Exception:
             self._metrics.omero_connected.set(0)

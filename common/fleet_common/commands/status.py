@@ -27,7 +27,9 @@ _STATUS_LIST = pydantic.TypeAdapter(list[Status])
 @click.option("--lane", help="Only requests of this lane.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_obj
-def status(context: Context, requests: tuple[str, ...], batch: str | None, lane: str | None, *, as_json: bool) -> int:
+def status(
+    context: Context, /, requests: tuple[str, ...], batch: str | None, lane: str | None, *, as_json: bool
+) -> int:
     r"""Show where requests and batches are, and why, and what to do next.
 
     REQUEST is a request id or its beginning. Reads the whole event log, so it needs a broker account that may:
@@ -62,7 +64,7 @@ def matches(one: Status, requests: tuple[str, ...], batch: str | None, lane: str
 @click.option("--timeout", "timeout_seconds", type=float, default=86400.0, show_default=True, help="Seconds to wait.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON event a line.")
 @click.pass_obj
-def follow(context: Context, request: str, timeout_seconds: float, *, as_json: bool) -> int:
+def follow(context: Context, /, request: str, timeout_seconds: float, *, as_json: bool) -> int:
     r"""Follow one request, from its first event in the log until its outcome.
 
     Ends with 0 when it was imported, 6 when it is dead or cancelled, 7 when the time is up.

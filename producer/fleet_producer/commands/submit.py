@@ -11,17 +11,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import pydantic
 from rich.console import Console
 
 from fleet_common import render
-from fleet_common.broker import LiveFollower, Publisher, PublishRefused, PublishTimeout, PublishUnroutable
+from fleet_common.broker import BrokerAddress, BrokerFailure, LiveFollower, Publisher, PublishTimeout
 from fleet_common.cli import Context
 from fleet_common.connect import broker_address
-from fleet_common.errors import FleetError, RequestError, UsageError
+from fleet_common.errors import RequestError, UsageError
 from fleet_common.events import Status
 from fleet_common.exits import Exit
 from fleet_common.health import Health
@@ -32,6 +32,8 @@ from fleet_common.storage import Share, Shares
 from fleet_producer.prepare import Order, Prepared, prepare
 from fleet_producer.publish import publish_all
 from fleet_producer.waiting import Display, Outcomes, collect
+
+_STOP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class _Publishing:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def submit(context: Context, paths: tuple[Path, ...], **given: Any) -> int:
+def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
     r"""Check plates and images and publish one import request for each PATH.
 
     PATH is a plate's folder, its entry file, or a single image. All are checked before the first is published: when
@@ -167,11 +169,11 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
             health.start()
             stack.callback(health.stop)
         try:
-            follower = stack.enter_context(LiveFollower(address, lanes_of(prepared))) if how.wait else None
-            publisher = stack.enter_context(Publisher(address))
+            follower = stack.enter_context(LiveFollower(address, [lane_of(prepared)])) if how.wait else None
+            publisher = _started(address, stack)
             published = list(_published(publisher, prepared, how, metrics))
             publisher.ring()
-        except (PublishTimeout, PublishRefused, PublishUnroutable, FleetError) as error:
+        except BrokerFailure as error:
             return _explain_failure(error, prepared)
         if follower is not None:
             _wait(follower.events(deadline_seconds=deadline - time.monotonic()), published, outcomes)
@@ -179,9 +181,16 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
     return outcomes.exit_code() if how.wait else Exit.OK
 
 
-def lanes_of(prepared: Sequence[Prepared]) -> str:
+def lane_of(prepared: Sequence[Prepared]) -> str:
     """The one lane of a call."""
     return prepared[0].request.lane
+
+
+def _started(address: BrokerAddress, stack: ExitStack) -> Publisher:
+    publisher = Publisher(address)
+    stack.callback(publisher.stop, _STOP_SECONDS)
+    publisher.start()
+    return publisher
 
 
 def _published(publisher: Publisher, prepared: Sequence[Prepared], how: _Publishing, metrics: Metrics) -> Any:
@@ -190,7 +199,7 @@ def _published(publisher: Publisher, prepared: Sequence[Prepared], how: _Publish
     )
 
 
-def _explain_failure(error: FleetError, prepared: Sequence[Prepared]) -> Exit:
+def _explain_failure(error: BrokerFailure, prepared: Sequence[Prepared]) -> Exit:
     repeat = "The same command may safely be repeated: nothing is imported twice."
     click.echo(f"omero-fleet: {error}. {repeat} ({len(prepared)} requests were to be published)", err=True)
     return Exit.NOT_CONFIRMED if isinstance(error, PublishTimeout) else Exit.NOT_PUBLISHED

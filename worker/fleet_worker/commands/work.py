@@ -21,6 +21,7 @@ from fleet_worker.worker import Worker
 @click.pass_obj
 def work(
     context: Context,
+    /,
     name: str | None,
     metrics_port: int | None,
     parallel_filesets: int | None,

@@ -1,0 +1,95 @@
+"""Reads an imported plate back from OMERO as its owner, and compares every plane with the source, byte for byte.
+
+Role: the proof at the end of the demo and of the end-to-end tests. It uses omero-py's own gateway and none of the
+fleet's code, so that the fleet does not vouch for itself. Neighbours: `plates` knows the source of every plane.
+Threading: one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from omero.gateway import BlitzGateway
+
+from fleet_stack.console import StackError
+from fleet_stack.description import OmeroDescription
+from fleet_stack.plates import MadePlate
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What OMERO holds of a plate, and how it compares with the source.
+
+    Attributes:
+        owner: Login name of the plate's owner.
+        group: Name of the plate's group.
+        screens: Names of the screens that hold the plate.
+        planes: How many planes were compared.
+        different: Planes that differ, by well, field, plane, channel and time point; empty when all are equal.
+    """
+
+    plate_id: int
+    name: str
+    owner: str
+    group: str
+    screens: tuple[str, ...]
+    wells: int
+    fields: int
+    planes: int
+    different: tuple[str, ...]
+
+
+@contextmanager
+def logged_in(omero: OmeroDescription, user: str, group: str | None = None) -> Iterator[Any]:
+    """A gateway of omero-py for an ordinary user.
+
+    Raises:
+        StackError: The login failed.
+    """
+    password = omero.users[user].read_text(encoding="utf-8").strip()
+    gateway = BlitzGateway(user, password, host=omero.host, port=omero.ssl_port, secure=True, group=group)
+    if not gateway.connect():
+        raise StackError(f"{user} cannot log in to OMERO at {omero.host}:{omero.ssl_port}")
+    try:
+        yield gateway
+    finally:
+        gateway.close()
+
+
+def compare_plate(gateway: Any, plate_id: int, source: MadePlate) -> Comparison:
+    """Compare every plane of a plate with its TIFF.
+
+    Raises:
+        StackError: The user cannot see the plate.
+    """
+    plate = gateway.getObject("Plate", plate_id)
+    if plate is None:
+        raise StackError(f"Plate:{plate_id} is not there for {gateway.getUser().getName()}")
+    wells = {(well.row, well.column): well for well in plate.listChildren()}
+    different = [str(key) for key, path in source.tiffs.items() if not _equal(wells, key, path)]
+    return Comparison(
+        plate_id=plate_id,
+        name=plate.getName(),
+        owner=plate.getOwnerOmeName(),
+        group=plate.getDetails().getGroup().getName(),
+        screens=tuple(screen.getName() for screen in plate.listParents()),
+        wells=len(wells),
+        fields=sum(well.countWellSample() for well in wells.values()),
+        planes=len(source.tiffs),
+        different=tuple(different),
+    )
+
+
+def _equal(wells: dict[tuple[int, int], Any], key: Any, path: Path) -> bool:
+    well = wells.get((key.row, key.column))
+    image = well.getImage(key.field) if well is not None else None
+    if image is None:
+        return False
+    held = image.getPrimaryPixels().getPlane(key.z, key.c, key.t)
+    return bool(np.array_equal(held, tifffile.imread(path)))
