@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from fleet_common.plates.harmony.companions import companions
 from fleet_common.plates.harmony.index import Index
-from fleet_common.plates.harmony.layout import layout, uncertain
+from fleet_common.plates.harmony.layout import lay_out, uncertain
 from fleet_common.plates.harmony.xml import parse
 from fleet_common.plates.model import Plate, Reader
 
@@ -43,7 +43,7 @@ class HarmonyFormat:
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
         """See :class:`fleet_common.plates.PlateFormat`."""
         index = _index(entry, reader)
-        made = layout(index, _present(index, reader))
+        made = lay_out(index, _present(index, reader))
         tiffs = (plane.path for plane in made.planes if plane.path)
         return Plate(
             format=self.name,

@@ -1,7 +1,8 @@
 """Collects the records of a Harmony index into compact data, and checks what each of them says.
 
-One tuple per image is kept, nothing else, so that an index of 300,000 images takes about 100 MB, whatever its size.
-Used by one thread. The parser beside it (:mod:`xml`) calls it; :mod:`layout` makes the plate of what it collected.
+One tuple per image is kept, nothing else: with the plate that is made of it about 0.6 kB per image, a third of what the
+index itself has. Used by one thread. The parser beside it (:mod:`xml`) calls it; :mod:`layout` makes the plate of what
+it collected.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Axes(NamedTuple):
     c: Mapping[int, int]
 
 
-def layout(index: Index, present: frozenset[str]) -> Layout:
+def lay_out(index: Index, present: frozenset[str]) -> Layout:
     """Lay out the images of an index.
 
     Args:
@@ -184,6 +184,9 @@ def _refuse_too_many(index: Index, planes: int) -> None:
 
 
 def _refuse_shared_files(index: Index, planes: Sequence[Plane], images: Sequence[IndexImage]) -> None:
+    paths = [plane.path for plane in planes if plane.path]
+    if len({index.path, *paths}) == len(paths) + 1:
+        return
     lines: dict[str, int] = {index.path: 1}
     for plane, image in zip(planes, images, strict=True):
         if plane.path is None:
