@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -19,7 +19,8 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]*@")
 # A session of OMERO is known by a random uuid, and whoever knows it is logged in.
 _SESSION: Final = re.compile(r"(?i)(session\S{0,20}[\s:='\"(]{1,3})[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_PASSWORD: Final = re.compile(r"(?i)(pass(?:word|wd)?\s*[=:]\s*)\S+")
+_PASSWORD: Final = re.compile(r"(?i)(pass(?:word|wd)?['\"]?\s*[=:]\s*)\S+")
+_SECRET_KEYS: Final = frozenset({"password", "passwd", "session_uuid"})
 
 
 def redact(text: str) -> str:
@@ -35,7 +36,7 @@ def configure(settings: LogSettings) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[
@@ -57,4 +58,15 @@ def configure(settings: LogSettings) -> None:
 
 
 def _redacted(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: "***" if key in _SECRET_KEYS else _clean(value) for key, value in event.items()}
+
+
+def _clean(value: Any) -> Any:
+    """The value with all its texts redacted; what a renderer would turn into text becomes text here."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return _redacted(None, "", {str(key): inner for key, inner in value.items()})
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(inner) for inner in value]
+    return redact(str(value))

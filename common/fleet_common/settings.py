@@ -15,13 +15,15 @@ from typing import Annotated, Any, Final
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fleet_common.errors import UsageError
 from fleet_common.messages import Name, explain
 
 CONFIG_VARIABLE: Final = "OMERO_FLEET_CONFIG"
 Port = Annotated[int, Field(ge=1, le=65535)]
+WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(?:/[^\s@]*)?$")]
+"""An address without credentials: those belong into password files, and this is shown by ``config show``."""
 
 
 class Group(BaseModel):
@@ -67,7 +69,7 @@ class BrokerSettings(_Account):
     """Whether to use TLS and verify the broker's certificate and name. False only on a trusted loopback or mesh."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
-    management_url: str | None = None
+    management_url: WebAddress | None = None
     """Address of the management API, for ``topology verify``; without it policies and permissions are not compared."""
 
 
@@ -88,7 +90,7 @@ class OmeroSettings(_Account):
     """Imports in the server at once, over the whole fleet: at most min(min_threads, background_threads) - 1."""
     create_slots: Annotated[int, Field(ge=1, le=8)] = 1
     """Calls of importFileset at once, over the whole fleet; 2 x import + 2 x create must fit the server's pool."""
-    web_url: str | None = None
+    web_url: WebAddress | None = None
     """Base address of OMERO.web, for links in outcomes."""
 
 
@@ -196,6 +198,8 @@ def load(file: Path | None = None) -> Settings:
         return Settings(**(_read(file) if file else {}))
     except pydantic.ValidationError as error:
         raise UsageError(f"settings{f' ({file})' if file else ''}: {explain(error)}") from error
+    except SettingsError as error:
+        raise UsageError(f"settings: {error}; a variable for a whole group or table holds JSON") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
