@@ -14,11 +14,12 @@ from typing import Final
 import click
 
 from fleet_common import logs
-from fleet_common.errors import FleetError, UsageError
+from fleet_common.errors import FleetError, Reason, UsageError
 from fleet_common.exits import Exit
 from fleet_common.settings import CONFIG_VARIABLE, Settings, load
 
 ENTRY_POINTS: Final = "omero_fleet.commands"
+_AWAY: Final = frozenset({Reason.BROKER_UNAVAILABLE, Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY})
 _SUMMARIES: Final = {
     "submit": "Check plates and images and publish import requests.",
     "plate": "Look at a plate without publishing it.",
@@ -115,7 +116,7 @@ def run(arguments: list[str] | None = None) -> int:
         return Exit.USAGE
     except FleetError as error:
         click.echo(f"omero-fleet: {logs.redact(str(error))}", err=True)
-        return Exit.FAILED
+        return Exit.UNREACHABLE if getattr(error, "reason", None) in _AWAY else Exit.FAILED
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from fleet_common.settings import MetricsSettings
 
+_CLIENT_SECONDS: Final = 10.0
+"""A client that sends no request for so long is let go, or its thread would stay for ever."""
 Check = Callable[[], str | None]
 """None when all is well, otherwise what is wrong, in a few words."""
 
@@ -66,6 +68,8 @@ def _handler(
     registry: CollectorRegistry, live: Mapping[str, Check], ready: Mapping[str, Check]
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = _CLIENT_SECONDS
+
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 encode, kind = choose_encoder(self.headers.get("Accept", ""))

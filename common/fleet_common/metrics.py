@@ -49,7 +49,7 @@ class Metrics:
         self.requests = self._counter(
             "requests", "Requests settled by this worker, by outcome and reason.", "outcome", "reason"
         )
-        for outcome in (Kind.IMPORTED, Kind.ALREADY_IMPORTED):
+        for outcome in (Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.CANCELLED):
             self.requests.labels(outcome, "")
         for reason in Reason:
             self.requests.labels(Kind.DEAD, reason)
