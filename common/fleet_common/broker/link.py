@@ -1,0 +1,353 @@
+"""One connection to the broker on a thread of its own, rebuilt for ever.
+
+Role: owns a pika ``SelectConnection`` and the thread that serves it, so that heartbeats are answered however long a job
+takes; hands work to that thread and answers back. Neighbours: publisher, lanes, locks and event log each run on a link;
+``promises`` holds the rules of late answers. Threading: the link owns the thread ``broker-<role>``, from :meth:`start`
+to :meth:`stop`; operations and hooks run on it and must not block; every other method may be called from any other
+thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import pika.exceptions
+import structlog
+import tenacity
+from pika.adapters.select_connection import IOLoop
+
+from fleet_common.broker.address import BrokerAddress
+from fleet_common.broker.connection import parameters, quiet
+from fleet_common.broker.failures import BrokerFailure, BrokerSilent, BrokerUnavailable
+from fleet_common.broker.promises import Promise, explain, fail, meaning
+
+T = TypeVar("T")
+Connection = Any
+"""A ``pika.SelectConnection``; pika ships no types."""
+Operation = Callable[[Connection, Promise[T]], None]
+Hook = Callable[[Connection], None]
+
+_LOG = structlog.get_logger()
+_STOPPED: Final = "the link was stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long the link waits between two tries to connect.
+
+    Attributes:
+        first_seconds: After the first failure; doubles with each further one.
+        most_seconds: The longest wait. Under 30, so that holders of slots are back before others may take new ones.
+        jitter_seconds: A random share on top, so that a fleet does not come back all at once.
+    """
+
+    first_seconds: float = 0.5
+    most_seconds: float = 10.0
+    jitter_seconds: float = 1.0
+
+    def strategy(self) -> tenacity.wait.wait_base:
+        """The same as a wait strategy of tenacity."""
+        growing = tenacity.wait_exponential(multiplier=self.first_seconds, max=self.most_seconds)
+        return growing + tenacity.wait_random(0, self.jitter_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """How a link is.
+
+    Attributes:
+        connected: Whether operations can be posted.
+        generation: Counts connections from 1; what belonged to an older one is lost.
+        blocked: The broker takes nothing that is published (memory or disk alarm).
+        reason: Why it is not connected or blocked, in one line; empty when all is well.
+    """
+
+    connected: bool = False
+    generation: int = 0
+    blocked: bool = False
+    reason: str = "not started"
+
+
+class _NeverOpened(Exception):
+    """The connection could not be opened."""
+
+
+class _Session:
+    """One connection while it lives: touched under the link's lock only, but for the connection itself."""
+
+    __slots__ = ("connection", "loop", "opened", "pending")
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self.connection: Connection = None
+        self.opened = False
+        self.pending: set[Future[Any]] = set()
+
+
+class Link:
+    """A connection that comes back by itself.
+
+    Args:
+        address: Where to connect.
+        role: ``consume``, ``publish``, ``events``...: names the thread, the connection and log lines.
+        on_state: Called on the link's thread after every change of the state; must return at once and not raise.
+        backoff: Waits between tries.
+    """
+
+    def __init__(
+        self,
+        address: BrokerAddress,
+        *,
+        role: str,
+        on_state: Callable[[LinkState], None] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.address = address
+        self.role = role
+        self._on_state = on_state
+        self._backoff = backoff or Backoff()
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._state = LinkState()
+        self._session: _Session | None = None
+        self._server_version: tuple[int, ...] = (0, 0)
+        self._on_open: list[Hook] = []
+        self._thread = threading.Thread(target=self._run, name=f"broker-{role}", daemon=True)
+        self._log = _LOG.bind(role=role, broker=str(address))
+
+    @property
+    def state(self) -> LinkState:
+        """How the link is right now."""
+        return self._state
+
+    @property
+    def connected(self) -> bool:
+        """Whether operations can be posted."""
+        return self._state.connected
+
+    @property
+    def generation(self) -> int:
+        """The number of the current connection, or of the last one while there is none."""
+        return self._state.generation
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called: nothing will work any more."""
+        return self._stopping.is_set()
+
+    @property
+    def server_version(self) -> tuple[int, ...]:
+        """The broker's version as far as numbers go, such as (4, 0, 5); (0, 0) before the first connection."""
+        return self._server_version
+
+    def on_open(self, hook: Hook) -> None:
+        """Have a hook run on the link's thread in every new generation, before anybody else can use it."""
+        with self._changed:
+            self._on_open.append(hook)
+
+    def start(self) -> None:
+        """Begin to connect, for ever; returns at once."""
+        quiet()
+        self._thread.start()
+
+    def stop(self, deadline_seconds: float) -> None:
+        """Close the connection in an orderly way, by force when the broker does not answer; final."""
+        self._stopping.set()
+        self._post_to_loop(_close)
+        self._join(deadline_seconds / 2)
+        if self._thread.is_alive():
+            self._post_to_loop(_abort)
+            self._join(deadline_seconds / 2)
+
+    def wait_connected(self, deadline_seconds: float) -> bool:
+        """Wait until the link is connected; False when it is not by the deadline or was stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state.connected or self._stopping.is_set(), deadline_seconds)
+            return self._state.connected
+
+    def wait_writable(self, deadline_seconds: float) -> bool:
+        """Wait until the link is connected and the broker takes what is published."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._writable() or self._stopping.is_set(), deadline_seconds)
+            return self._writable()
+
+    def call(self, operation: Operation[T], deadline_seconds: float, *, generation: int | None = None) -> T:
+        """Run an operation on the link's thread and wait until it keeps its promise.
+
+        Args:
+            operation: Gets the connection and a promise, which it or a callback of pika keeps or breaks.
+            deadline_seconds: How long to wait at most.
+            generation: Only in this generation, because the operation touches something that belongs to it.
+
+        Raises:
+            BrokerUnavailable: There is no connection (of that generation), or it was lost before the answer.
+            BrokerSilent: No answer by the deadline.
+            BrokerRefused: The broker closed the operation's channel.
+        """
+        promise: Promise[T] = Future()
+        session = self._enlist(operation, promise, generation)
+        try:
+            return self._await(promise, deadline_seconds)
+        finally:
+            session.pending.discard(promise)
+
+    def post(self, action: Hook) -> bool:
+        """Run an action on the link's thread soon, without waiting; False when there is no connection."""
+        with self._changed:
+            session = self._session
+            if session is None or not self._state.connected:
+                return False
+            session.loop.add_callback_threadsafe(partial(self._act, action, session))
+            return True
+
+    def _writable(self) -> bool:
+        return self._state.connected and not self._state.blocked
+
+    def _enlist(self, operation: Operation[T], promise: Promise[T], generation: int | None) -> _Session:
+        with self._changed:
+            session, state = self._session, self._state
+            if session is None or not state.connected:
+                raise BrokerUnavailable(f"no connection to {self.address}: {state.reason}")
+            if generation not in {None, state.generation}:
+                raise BrokerUnavailable(f"the connection to {self.address} is another one since")
+            session.pending.add(promise)
+            session.loop.add_callback_threadsafe(partial(_perform, operation, session, promise))
+            return session
+
+    def _await(self, promise: Promise[T], deadline_seconds: float) -> T:
+        try:
+            return promise.result(deadline_seconds)
+        except TimeoutError:
+            if promise.cancel():
+                raise BrokerSilent(f"{self.address} did not answer within {deadline_seconds:g} s") from None
+            return promise.result()
+
+    def _act(self, action: Hook, session: _Session) -> None:
+        try:
+            action(session.connection)
+        except pika.exceptions.AMQPError as error:
+            self._log.warning("broker action failed", reason=explain(error))
+
+    def _post_to_loop(self, action: Hook) -> None:
+        with self._changed:
+            session = self._session
+            if session is not None:
+                session.loop.add_callback_threadsafe(partial(self._act, action, session))
+
+    def _join(self, seconds: float) -> None:
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    # --- on the link's thread ---
+
+    def _run(self) -> None:
+        connecting = tenacity.Retrying(
+            wait=self._backoff.strategy(),
+            stop=tenacity.stop_when_event_set(self._stopping),
+            sleep=tenacity.sleep_using_event(self._stopping),
+            retry=tenacity.retry_if_exception_type(_NeverOpened),
+        )
+        while not self._stopping.is_set():
+            with contextlib.suppress(tenacity.RetryError):
+                connecting(self._live_once)
+            # A connection that was open is missed at once, but not by a whole fleet in the same millisecond.
+            self._stopping.wait(random.uniform(0, self._backoff.first_seconds))  # noqa: S311  spreads load
+        self._tell(replace(self._state, connected=False, blocked=False, reason=_STOPPED))
+
+    def _live_once(self) -> None:
+        session = _Session(IOLoop())
+        try:
+            self._connect(session)
+            session.loop.start()
+        except Exception:
+            self._log.exception("broker connection failed in an unexpected way")
+            self._ended(session, "an unexpected error, see the log")
+        finally:
+            with self._changed:
+                self._session = None
+                session.loop.close()
+        if not session.opened:
+            raise _NeverOpened
+
+    def _connect(self, session: _Session) -> None:
+        session.connection = pika.SelectConnection(
+            parameters(self.address, self.role),
+            on_open_callback=partial(self._opened, session),
+            on_open_error_callback=lambda _, reason: self._ended(session, explain(reason)),
+            on_close_callback=lambda _, reason: self._ended(session, explain(reason)),
+            custom_ioloop=session.loop,
+        )
+        with self._changed:
+            self._session = session
+            if self._stopping.is_set():
+                session.loop.add_callback_threadsafe(partial(self._act, _close, session))
+
+    def _opened(self, session: _Session, connection: Connection) -> None:
+        session.opened = True
+        self._server_version = version_numbers(str(connection.server_properties.get("version", "")))
+        connection.add_on_connection_blocked_callback(lambda _, frame: self._blocked(str(frame.method.reason)))
+        connection.add_on_connection_unblocked_callback(lambda _, __: self._blocked(""))
+        with self._changed:
+            hooks = list(self._on_open)
+        for hook in hooks:
+            hook(connection)
+        self._log.info("broker connected", server_version=".".join(map(str, self._server_version)))
+        self._tell(LinkState(connected=True, generation=self._state.generation + 1, reason=""))
+
+    def _blocked(self, reason: str) -> None:
+        if reason:
+            self._log.warning("broker takes nothing that is published", reason=reason)
+        self._tell(replace(self._state, blocked=bool(reason), reason=reason and f"the broker is blocked: {reason}"))
+
+    def _ended(self, session: _Session, reason: str) -> None:
+        if not self._stopping.is_set():
+            self._log.warning("broker connection lost" if session.opened else "broker not reached", reason=reason)
+        self._tell(replace(self._state, connected=False, blocked=False, reason=reason))
+        for promise in list(session.pending):
+            fail(promise, BrokerUnavailable(f"the connection to {self.address} was lost: {reason}"))
+        session.loop.stop()
+
+    def _tell(self, state: LinkState) -> None:
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()
+        if self._on_state is not None:
+            self._on_state(state)
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version: ``4.1.0-rc.1`` is (4, 1, 0)."""
+    head = re.split(r"[-+~]", text, maxsplit=1)[0]
+    return tuple(int(part) for part in head.split(".") if part.isdigit()) or (0, 0)
+
+
+def _perform(operation: Operation[T], session: _Session, promise: Promise[T]) -> None:
+    if promise.cancelled():
+        return
+    try:
+        operation(session.connection, promise)
+    except pika.exceptions.AMQPError as error:
+        fail(promise, meaning(error))
+    except BrokerFailure as error:
+        fail(promise, error)
+    except Exception as error:
+        fail(promise, error)
+
+
+def _close(connection: Connection) -> None:
+    if not (connection.is_closing or connection.is_closed):
+        connection.close()
+
+
+def _abort(connection: Connection) -> None:
+    if not connection.is_closed:
+        # Pika has no public way to give up on a broker that does not answer the closing of a channel.
+        connection._terminate_stream(pika.exceptions.ConnectionClosedByClient(200, _STOPPED))  # noqa: SLF001  see above
