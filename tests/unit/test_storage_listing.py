@@ -53,10 +53,10 @@ def test_a_whole_share_can_be_listed(share: Share) -> None:
 
 
 def test_a_tree_deeper_than_any_recursion_is_listed(tmp_path: Path) -> None:
-    """Given 1,200 folders inside each other; when listed; then the file at the bottom is found, however deep."""
+    """Given 1,050 folders inside each other; when listed; then the file at the bottom is found, however deep."""
     here = os.open(tmp_path, os.O_RDONLY)
     try:
-        for _ in range(1200):
+        for _ in range(1050):
             os.mkdir("d", dir_fd=here)
             inner = os.open("d", os.O_RDONLY, dir_fd=here)
             os.close(here)
@@ -66,7 +66,7 @@ def test_a_tree_deeper_than_any_recursion_is_listed(tmp_path: Path) -> None:
         os.close(here)
     try:
         (entry,) = list_tree(Share("deep", tmp_path)).entries
-        assert entry.path == "d/" * 1200 + "leaf"
+        assert entry.path == "d/" * 1050 + "leaf"
     finally:
         # shutil.rmtree, which pytest uses, does recurse
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
@@ -106,10 +106,24 @@ def test_a_name_that_is_no_unicode_ends_the_listing(share: Share) -> None:
 
 def test_a_listing_is_bounded(share: Share) -> None:
     """Nobody submits a whole file server by mistake."""
-    with pytest.raises(Permanent, match="more than 3 files") as caught:
+    with pytest.raises(Permanent, match="more than 3 files and folders") as caught:
         list_tree(share, "plate", max_files=3)
     assert caught.value.reason is Reason.UNSUPPORTED
     assert len(list_tree(share, "plate", max_files=4).entries) == 4
+
+
+def test_a_path_too_long_for_a_request_ends_the_listing(share: Share) -> None:
+    """It could be listed, but not opened."""
+    here = os.open(share.root, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir("x" * 250, dir_fd=here)
+        inner = os.open("x" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    with pytest.raises(Permanent, match="more than 4096 characters") as caught:
+        list_tree(share)
+    assert caught.value.reason is Reason.UNSAFE_PATH
 
 
 def test_a_folder_that_is_not_there_is_transient(share: Share) -> None:

@@ -18,7 +18,7 @@ from fleet_common.names import check_component, printable
 from fleet_common.storage.descriptors import Handle, is_link
 from fleet_common.storage.manifests import ManifestEntry
 from fleet_common.storage.opening import OpenFiles, open_folder, translated
-from fleet_common.storage.paths import check_text
+from fleet_common.storage.paths import MAX_PATH_CHARACTERS, check_text
 from fleet_common.storage.shares import Share
 
 MAX_FILES: Final = 1_000_000
@@ -49,7 +49,8 @@ def list_tree(share: Share, folder: str | PurePosixPath = "", *, max_files: int 
 
     Raises:
         Permanent: ``not-a-regular-file`` for the first link, FIFO, device or socket; ``name-refused`` for the first
-            name that OMERO cannot keep; ``unsafe-path``, or more than ``max_files`` files (``unsupported``).
+            name that OMERO cannot keep; ``unsafe-path``, also for more than 4,096 characters; ``unsupported`` for more
+            than ``max_files`` files.
         Transient: ``manifest-differs`` when the folder is missing; ``share-unavailable``.
     """
     top = "" if str(folder) == "." else str(folder)
@@ -58,11 +59,11 @@ def list_tree(share: Share, folder: str | PurePosixPath = "", *, max_files: int 
     entries: list[ManifestEntry] = []
     pending = [tuple(top.split("/")) if top else ()]
     while pending:
-        components = pending.pop()
-        pending.extend(_list_folder(share, components, entries))
-        if len(entries) > max_files:
+        pending.extend(_list_folder(share, pending.pop(), entries))
+        if len(entries) + len(pending) > max_files:
             raise failure(
-                Reason.UNSUPPORTED, f"{share.name}/{top} holds more than {max_files} files: submit one plate at a time"
+                Reason.UNSUPPORTED,
+                f"{share.name}/{top} holds more than {max_files} files and folders: submit one plate at a time",
             )
     return Listing(share.name, top, tuple(entries))
 
@@ -96,6 +97,8 @@ def measure(share: Share, paths: Iterable[str]) -> Mapping[str, int]:
 def _list_folder(share: Share, components: tuple[str, ...], entries: list[ManifestEntry]) -> list[tuple[str, ...]]:
     """Add the files of one folder to ``entries`` and return its folders."""
     prefix = "".join(f"{component}/" for component in components)
+    if len(prefix) > MAX_PATH_CHARACTERS:
+        raise failure(Reason.UNSAFE_PATH, f"{share.name} holds a path of more than {MAX_PATH_CHARACTERS} characters")
     inner: list[tuple[str, ...]] = []
     with translated(share, prefix):
         handle = open_folder(share, components)

@@ -1,8 +1,9 @@
 """Harmony: plates of Revvity (PerkinElmer) Operetta, Operetta CLS and Opera Phenix, layouts HarmonyV1 to HarmonyV6.
 
 A measurement is a folder ``<name>__<date>-Measurement N`` with ``Images/Index.idx.xml`` (also ``Index.ref.xml`` and
-``Index.xml``) and one TIFF per plane. Opened by ``loci.formats.in.OperettaReader``; Bio-Formats 6.7 does not take
-``Index.xml`` alone. :mod:`xml` reads the index, :mod:`index` keeps it, :mod:`layout` makes wells and planes of it,
+``Index.xml``) and one TIFF per plane. Opened by ``loci.formats.in.OperettaReader``. Two kinds are read here that
+Bio-Formats 6.7 refuses, so that a newer server can have them: ``Index.xml`` alone, and an index that gives the size of
+the images only once per channel, in ``<Maps>`` ("No valid images found"). :mod:`xml` reads the index, :mod:`index` keeps it, :mod:`layout` makes wells and planes of it,
 :mod:`companions` finds the files beside the images.
 """
 
