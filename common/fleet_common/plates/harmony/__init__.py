@@ -3,8 +3,8 @@
 A measurement is a folder ``<name>__<date>-Measurement N`` with ``Images/Index.idx.xml`` (also ``Index.ref.xml`` and
 ``Index.xml``) and one TIFF per plane. Opened by ``loci.formats.in.OperettaReader``. Two kinds are read here that
 Bio-Formats 6.7 refuses, so that a newer server can have them: ``Index.xml`` alone, and an index that gives the size of
-the images only once per channel, in ``<Maps>`` ("No valid images found"). :mod:`xml` reads the index, :mod:`index` keeps it, :mod:`layout` makes wells and planes of it,
-:mod:`companions` finds the files beside the images.
+the images only once per channel, in ``<Maps>`` ("No valid images found"). :mod:`xml` reads the index, :mod:`index`
+keeps it, :mod:`layout` makes wells and planes of it, :mod:`companions` finds the files beside the images.
 """
 
 from __future__ import annotations
