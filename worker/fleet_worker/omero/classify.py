@@ -70,8 +70,9 @@ _TEXT_FIELDS: Final = ("message", "reason", "unknown")
 
 
 def _message(error: BaseException) -> str:
-    texts = (getattr(error, name, "") for name in _TEXT_FIELDS)
-    return next((text for text in texts if text), "") or str(error)
+    said = next((text for name in _TEXT_FIELDS if (text := getattr(error, name, ""))), "")
+    trace = str(getattr(error, "serverStackTrace", "") or "")
+    return str(said) or trace.strip().partition("\n")[0] or str(error)
 
 
 # Found anywhere in the text, first row first.
@@ -82,6 +83,8 @@ CALL_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("Cannot find path. Deleted?", Reason.IMPORT_INTERRUPTED),
     ("CannotCreateTransactionException", Reason.OMERO_BUSY),
     ("Failed to acquire connection", Reason.OMERO_BUSY),
+    ("TransactionSystemException", Reason.OMERO_UNAVAILABLE),
+    ("This connection has been closed", Reason.OMERO_UNAVAILABLE),
     ("RejectedExecution", Reason.OMERO_BUSY),
     ("DatabaseBusyException", Reason.OMERO_BUSY),
     ("RemovedSessionException", Reason.SESSION_LOST),

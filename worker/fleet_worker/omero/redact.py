@@ -22,8 +22,9 @@ def redact(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text redacted, on one line, at most 600 characters."""
-    line = " ".join(redact(text).split())
+    """The text redacted, on one line, without frames of a stack trace, at most 600 characters."""
+    kept = (line for line in redact(text).splitlines() if not line.lstrip().startswith("at "))
+    line = " ".join(" ".join(kept).split())
     return line if len(line) <= _MAX_LINE else line[: _MAX_LINE - 3] + "..."
 
 

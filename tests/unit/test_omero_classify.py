@@ -1,0 +1,168 @@
+"""The table of OMERO's and Ice's errors, row by row, with the exceptions that omero-py really raises."""
+
+from __future__ import annotations
+
+import Glacier2
+import Ice
+import omero.clients
+import omero.cmd
+import pytest
+
+import omero
+from fleet_common.errors import NeedsOperator, Permanent, Reason, Transient
+from fleet_worker.omero import classify
+from fleet_worker.omero.classify import Fault, ServerError, classify_call, classify_server, fault_of
+from fleet_worker.omero.translate import server_error, translated
+
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+CALLS = [
+    (omero.ConcurrencyException(), Reason.OMERO_BUSY),
+    (omero.DatabaseBusyException(), Reason.OMERO_BUSY),
+    (omero.OptimisticLockException(), Reason.OMERO_BUSY),
+    (omero.LockTimeout(), Reason.OMERO_BUSY),
+    (omero.TryAgain(), Reason.OMERO_BUSY),
+    (omero.OverUsageException(), Reason.OMERO_BUSY),
+    (omero.WrappedCreateSessionException(concurrency=True), Reason.OMERO_BUSY),
+    (omero.WrappedCreateSessionException(), Reason.OMERO_UNAVAILABLE),
+    (omero.ShutdownInProgress(), Reason.OMERO_UNAVAILABLE),
+    (omero.RemovedSessionException(), Reason.SESSION_LOST),
+    (omero.SessionTimeoutException(), Reason.SESSION_LOST),
+    (omero.SecurityViolation(), Reason.OMERO_REFUSED),
+    (omero.SecurityViolation(message="User 3 is not a member of group 3"), Reason.OWNER_NOT_IN_GROUP),
+    (omero.SecurityViolation(message="Group sudo is not permitted for user"), Reason.OMERO_LOGIN_REFUSED),
+    (omero.FilePathNamingException(), Reason.NAME_REFUSED),
+    (omero.ChecksumValidationException(), Reason.UPLOAD_DIFFERS),
+    (omero.ValidationException(message="could not insert: [x]"), Reason.IMPORT_FAILED),
+    (omero.ResourceError(message="Directory exists but is not registered"), Reason.IMPORT_FAILED),
+    (omero.ResourceError(message="Cannot find path. Deleted?"), Reason.IMPORT_INTERRUPTED),
+    (omero.ApiUsageException(), Reason.INTERNAL_ERROR),
+    (omero.InternalException(message="something new"), Reason.INTERNAL_ERROR),
+    (omero.InternalException(message="java.util.concurrent.RejectedExecutionException"), Reason.OMERO_BUSY),
+    (omero.AuthenticationException(), Reason.OMERO_LOGIN_REFUSED),
+    (omero.ExpiredCredentialException(), Reason.OMERO_LOGIN_REFUSED),
+    (omero.ClientError("Obtained null object prox"), Reason.OMERO_UNAVAILABLE),
+    (Glacier2.PermissionDeniedException("Password check failed for 'x'"), Reason.OMERO_LOGIN_REFUSED),
+    (Glacier2.PermissionDeniedException("internal server error"), Reason.OMERO_UNAVAILABLE),
+    (Glacier2.CannotCreateSessionException("not ready"), Reason.OMERO_UNAVAILABLE),
+    (Glacier2.SessionNotExistException(), Reason.SESSION_LOST),
+    (Ice.ObjectNotExistException(), Reason.SESSION_LOST),
+    (Ice.CommunicatorDestroyedException(), Reason.SESSION_LOST),
+    (Ice.ObjectAdapterDeactivatedException(), Reason.SESSION_LOST),
+    (Ice.SecurityException("IceSSL: certificate verification failed"), Reason.OMERO_LOGIN_REFUSED),
+    (Ice.PluginInitializationException("CA certificate path not found"), Reason.OMERO_LOGIN_REFUSED),
+    (Ice.ConnectionLostException(), Reason.OMERO_UNAVAILABLE),
+    (Ice.ConnectionRefusedException(), Reason.OMERO_UNAVAILABLE),
+    (Ice.ConnectTimeoutException(), Reason.OMERO_UNAVAILABLE),
+    (Ice.InvocationTimeoutException(), Reason.OMERO_UNAVAILABLE),
+    (Ice.CloseConnectionException(), Reason.OMERO_UNAVAILABLE),
+    (Ice.DNSException(host="nowhere"), Reason.OMERO_UNAVAILABLE),
+    (Ice.MemoryLimitException("too large"), Reason.IMPORT_FAILED),
+    (Ice.UnknownException("java.lang.NullPointerException"), Reason.INTERNAL_ERROR),
+    (Ice.UnknownException("ome.conditions.SecurityViolation: no"), Reason.OMERO_REFUSED),
+    (Ice.UnknownException("SecurityViolation: not a member of group"), Reason.OWNER_NOT_IN_GROUP),
+    (Ice.UnknownException("DatabaseBusyException: cannot create transaction"), Reason.OMERO_BUSY),
+    (Ice.UnknownException("TransactionSystemException: Could not roll back"), Reason.OMERO_UNAVAILABLE),
+    (Ice.UnknownLocalException("::Ice::ConnectionLostException: reset by peer"), Reason.OMERO_UNAVAILABLE),
+    (Ice.UnknownLocalException("::Ice::ObjectNotExistException"), Reason.SESSION_LOST),
+]
+
+
+@pytest.mark.parametrize(("error", "reason"), CALLS, ids=lambda value: getattr(value, "value", None))
+def test_every_exception_of_a_call_has_its_reason(error: Exception, reason: Reason) -> None:
+    """Each row is what a real call raises; its reason decides what becomes of the request."""
+    assert classify_call(fault_of(error)) is reason
+
+
+def test_no_row_is_without_a_test() -> None:
+    """Every class that the table names is raised above, itself or a kind of it."""
+    raised = {name for error, _ in CALLS for name in fault_of(error).names}
+    assert set(classify.CALL_NAMES) - {"omero.clients.ClientError", "omero.SessionException"} <= raised
+
+
+def test_an_unknown_exception_is_a_defect_of_the_fleet() -> None:
+    """What is in no row must not be taken for the user's fault, nor be tried for ever."""
+    assert classify_call(fault_of(KeyError("x"))) is Reason.INTERNAL_ERROR
+
+
+SERVER = [
+    (ServerError("error-on-init", "", "loci.formats.UnknownFormatException: Unknown"), Reason.UNKNOWN_FORMAT),
+    (ServerError("error-on-init", "", "loci.formats.MissingLibraryException"), Reason.READER_FAILED),
+    (ServerError("error-on-init", "", "java.io.EOFException: Attempting to read beyond"), Reason.READER_FAILED),
+    (ServerError("error-on-init", "", "loci.formats.FormatException: Invalid"), Reason.READER_FAILED),
+    (ServerError("error-on-init", "", "NullPointerException\n\tat loci.formats.in.X.y(Z)"), Reason.READER_FAILED),
+    (ServerError("error-on-init", "ome.conditions.DatabaseBusyException"), Reason.OMERO_BUSY),
+    (ServerError("error-on-init", "", "ome.conditions.RemovedSessionException"), Reason.IMPORT_INTERRUPTED),
+    (ServerError("error-on-init", "whatever"), Reason.IMPORT_FAILED),
+    (ServerError("import-unknown-format"), Reason.UNKNOWN_FORMAT),
+    (ServerError("import-missing-library"), Reason.READER_FAILED),
+    (ServerError("import-file-exception"), Reason.READER_FAILED),
+    (ServerError("import-request-failure", "Group is rwra--. Cannot link to object"), Reason.TARGET_NOT_LINKABLE),
+    (ServerError("import-request-failure", "No row with the given identifier"), Reason.TARGET_NOT_FOUND),
+    (ServerError("import-request-failure", "", "java.lang.OutOfMemoryError"), Reason.IMPORT_FAILED),
+    (ServerError("run-fail"), Reason.IMPORT_FAILED),
+    (ServerError("cancel-called"), Reason.IMPORT_INTERRUPTED),
+    (ServerError("steps-cancel"), Reason.IMPORT_INTERRUPTED),
+    (ServerError("not-ready"), Reason.IMPORT_INTERRUPTED),
+    (ServerError("something-new"), Reason.IMPORT_FAILED),
+]
+
+
+@pytest.mark.parametrize(("error", "reason"), SERVER, ids=lambda value: getattr(value, "name", None))
+def test_every_end_of_an_import_has_its_reason(error: ServerError, reason: Reason) -> None:
+    """The name of an ERR says where it happened, its stack trace what."""
+    assert classify_server(error) is reason
+
+
+def test_the_wait_that_the_server_asks_for_is_kept() -> None:
+    """``backOff`` is in milliseconds; the fleet counts in seconds."""
+    with pytest.raises(Transient) as caught, translated("a call"):
+        raise omero.DatabaseBusyException(message="busy", backOff=2500)
+    assert caught.value.delay_seconds == 2.5
+
+
+def test_an_error_text_says_what_failed_and_hides_session_uuids() -> None:
+    """OMERO quotes the uuid of a dead session: as good as a password while it lives."""
+    with pytest.raises(NeedsOperator) as caught, translated("the login"):
+        raise Glacier2.PermissionDeniedException(f"Password check failed for '{UUID}'")
+    assert str(caught.value) == "the login failed: PermissionDeniedException: Password check failed for '<uuid>'"
+
+
+def test_an_override_holds_for_one_call_only() -> None:
+    """Where a call means more than its exception says, the caller says so."""
+    with (
+        pytest.raises(Permanent) as caught,
+        translated("the sudo", {"omero.AuthenticationException": Reason.OWNER_UNKNOWN}),
+    ):
+        raise omero.AuthenticationException("Error creating session.")
+    assert caught.value.reason is Reason.OWNER_UNKNOWN
+
+
+def test_errors_of_the_fleet_pass_through_unchanged() -> None:
+    """Nested translations must not rename what an inner one decided."""
+    inner = Permanent(Reason.TARGET_NOT_FOUND, "gone")
+    with pytest.raises(Permanent) as caught, translated("anything"):
+        raise inner
+    assert caught.value is inner
+
+
+def test_a_server_error_carries_the_end_of_the_log() -> None:
+    """Where the server keeps no log, its stack trace stands in."""
+    error = server_error("the import", ServerError("error-on-init", "", f"loci.formats.UnknownFormatException: {UUID}"))
+    assert isinstance(error, Permanent)
+    assert error.log_tail == "loci.formats.UnknownFormatException: <uuid>"
+    assert server_error("the import", ServerError("x", "y"), "a log").log_tail == "a log"
+
+
+def test_stack_frames_stay_out_of_the_sentence() -> None:
+    """An event's message is for people; frames are in the log tail."""
+    fault = Fault(("Ice.UnknownException",), "ome.conditions.X: no\n\tat a.b.c(D.java:1)\n\tat e.f")
+    with pytest.raises(Transient) as caught, translated("a call"):
+        raise Ice.UnknownException(fault.message)
+    assert str(caught.value) == "a call failed: UnknownException: ome.conditions.X: no"
+
+
+def test_an_exception_without_a_message_is_told_by_the_first_line_of_its_trace() -> None:
+    """``ShutdownInProgress`` comes with a trace only."""
+    fault = fault_of(omero.ShutdownInProgress(serverStackTrace="Ice.ObjectAdapterDeactivatedException\n at x"))
+    assert fault.message == "Ice.ObjectAdapterDeactivatedException"
