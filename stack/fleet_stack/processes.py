@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.05
 KILL_PATIENCE_SECONDS: Final = 10.0
-START_TIME_FIELD: Final = 19  # after the name in /proc/PID/stat, see proc(5)
+# Positions after the name in /proc/PID/stat, see proc(5).
+STATE_FIELD: Final = 0
+THREADS_FIELD: Final = 17
+START_TIME_FIELD: Final = 19
 
 # Children of this very process: somebody has to reap them, or they stay as zombies until we end.
 _CHILDREN: Final[dict[str, subprocess.Popen[bytes]]] = {}
@@ -31,10 +34,21 @@ _CHILDREN: Final[dict[str, subprocess.Popen[bytes]]] = {}
 def identity(pid: int) -> str | None:
     """The process as ``pid/starttime``, which no later process shares; None when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return identity_in(Path(f"/proc/{pid}/stat").read_text())
     except OSError:
         return None
-    return None if fields[0] in {"Z", "X"} else f"{pid}/{fields[START_TIME_FIELD]}"
+
+
+def identity_in(stat: str) -> str | None:
+    """The identity in the text of a ``/proc/PID/stat``; None when that process is over.
+
+    The first thread of a killed process is a zombie while others still hold its sockets, so a zombie counts as gone
+    only when it is the last thread.
+    """
+    head, _, tail = stat.rpartition(")")
+    fields = tail.split()
+    over = fields[STATE_FIELD] in {"Z", "X"} and int(fields[THREADS_FIELD]) <= 1
+    return None if over else f"{head.split()[0]}/{fields[START_TIME_FIELD]}"
 
 
 def is_running(process: str | None) -> bool:

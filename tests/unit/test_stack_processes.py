@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fleet_stack.console import StackError
-from fleet_stack.processes import accepts, detached, end, identity, is_running, wait_until
+from fleet_stack.processes import accepts, detached, end, identity, identity_in, is_running, wait_until
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -75,6 +75,17 @@ def test_a_zombie_counts_as_gone() -> None:
         assert child.returncode is None, "nobody has reaped it yet"
     finally:
         child.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("state", "threads", "expected"),
+    [("S", 1, "42/777"), ("R", 9, "42/777"), ("Z", 1, None), ("Z", 0, None), ("X", 0, None), ("Z", 2, "42/777")],
+)
+def test_a_zombie_with_living_threads_still_holds_its_ports(state: str, threads: int, expected: str | None) -> None:
+    """Given /proc/PID/stat of a program with an awkward name, then only the last thread's end counts."""
+    zeros = ["0"] * 16
+    stat = f"42 (a) b (c) {' '.join([state, *zeros, str(threads), '0', '777', '0'])}"
+    assert identity_in(stat) == expected
 
 
 def test_none_does_not_run() -> None:
