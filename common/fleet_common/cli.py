@@ -37,14 +37,19 @@ class Context:
 
     config: Path | None
 
-    def settings(self) -> Settings:
+    def settings(self, *, service: bool = False) -> Settings:
         """The effective settings, with logging set up by them.
+
+        Args:
+            service: True for what runs for ever and is watched by its log. A command tells a person its result, and
+                logs warnings only, unless the settings ask for ``debug``.
 
         Raises:
             UsageError: A setting is wrong.
         """
         settings = load(self.config)
-        logs.configure(settings.log)
+        quiet = not service and settings.log.level == "info"
+        logs.configure(settings.log.model_copy(update={"level": "warning"}) if quiet else settings.log)
         return settings
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import Glacier2
 import Ice
+import omero
 import omero.clients
 import omero.cmd
 import pytest
 
-import omero
 from fleet_common.errors import NeedsOperator, Permanent, Reason, Transient
 from fleet_worker.omero import classify
 from fleet_worker.omero.classify import Fault, ServerError, classify_call, classify_server, fault_of

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import Ice
-
 import omero
+
 from fleet_stack import certificates
 from fleet_stack.console import StackError
 from fleet_stack.layout import Layout

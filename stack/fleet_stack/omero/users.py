@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import omero.clients  # noqa: F401  omero.rtypes imported first by anybody would leave omero.model empty
 from omero.model import ExperimenterGroupI, ExperimenterI, PermissionsI
 from omero.rtypes import rbool, rstring
 

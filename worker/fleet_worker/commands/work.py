@@ -37,7 +37,7 @@ def work(
       omero-fleet --config worker.toml work
       omero-fleet --config worker.toml work --name w1 --metrics-port 9101 --parallel-upload 8
     """
-    settings = context.settings()
+    settings = context.settings(service=True)
     flags = {"name": name, "parallel_filesets": parallel_filesets, "parallel_upload": parallel_upload}
     worker = settings.worker.model_copy(update={key: value for key, value in flags.items() if value is not None})
     metrics = settings.metrics if metrics_port is None else settings.metrics.model_copy(update={"port": metrics_port})

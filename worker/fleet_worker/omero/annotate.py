@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import omero
 import omero.model
 import omero.rtypes
 
-import omero
 from fleet_common.events import Phase
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.filesets import NAMESPACE

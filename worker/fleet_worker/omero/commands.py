@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import Ice
+import omero
 import omero.cmd
 
-import omero
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.classify import ServerError
 from fleet_worker.omero.connection import Connection

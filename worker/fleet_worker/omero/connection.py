@@ -15,13 +15,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import Ice
+import omero
 import omero.all
 import omero.callbacks
 import omero.cmd
 import omero.grid
 import omero.sys
 
-import omero
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.translate import translated

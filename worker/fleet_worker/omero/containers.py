@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+import omero
 import omero.model
 import omero.rtypes
 
-import omero
 from fleet_common.errors import Reason, failure
 from fleet_common.targets import Choice, Container, Kind, Target
 from fleet_worker.omero.connection import ALL_GROUPS, Connection

@@ -6,9 +6,9 @@ same command. The fileset's folder stays behind and is removed afterwards. Threa
 
 from __future__ import annotations
 
+import omero
 import omero.cmd
 
-import omero
 from fleet_worker.omero.commands import finish, submit
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.queries import rows

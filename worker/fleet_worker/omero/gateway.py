@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import omero
 import omero.rtypes
 import structlog
 
-import omero
 from fleet_common.errors import Reason, RequestError, Transient, failure
 from fleet_worker.omero import filesets, owners
 from fleet_worker.omero.address import OmeroAddress

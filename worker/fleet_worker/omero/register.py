@@ -14,12 +14,12 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import omero
 import omero.grid
 import omero.model
 import omero.rtypes
 import structlog
 
-import omero
 from fleet_common.errors import Reason, RequestError, Transient, failure
 from fleet_common.messages import Skip
 from fleet_worker.omero.classify import fault_of

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import Ice
+import omero
 import omero.callbacks
 import omero.cmd
 
-import omero
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.events import Phase
 from fleet_worker.omero import marks, serverlog

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import Ice
-
 import omero
+
 from fleet_common.errors import Reason, RequestError, Transient, failure
 from fleet_worker.omero.classify import Fault, ServerError, classify_call, classify_server, fault_of
 from fleet_worker.omero.redact import sentence, tail

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Final
 
 import Ice
-
 import omero
+
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.checksums import Hasher, hasher
 from fleet_worker.omero.connection import LONG_CALL_TIMEOUT_MS, Connection
