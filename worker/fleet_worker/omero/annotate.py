@@ -13,6 +13,7 @@ from typing import Any, Final
 import omero
 import omero.model
 import omero.rtypes
+import tenacity
 
 from fleet_common.events import Phase
 from fleet_worker.omero.connection import Connection
@@ -55,6 +56,15 @@ _COUNTS: Final[Mapping[str, str]] = MappingProxyType(
         """,
     }
 )
+
+_FIRST_OF_A_NAMESPACE: Final = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(omero.ValidationException),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_random(0.05, 0.5),
+    reraise=True,
+)
+"""The server keeps a row per namespace and makes it with the first annotation: of two workers that write that one at the
+same time, one fails on the constraint ``namespace_name``; a moment later it succeeds."""
 
 _ANNOTATION = """
     select a from MapAnnotation a left outer join fetch a.mapValue where a.id in (
@@ -100,7 +110,7 @@ def _merge(connection: Connection, owner_id: int, fileset_id: int, namespace: st
     with translated(f"the annotation of fileset {fileset_id}"):
         annotation = _existing(connection, owner_id, fileset_id, namespace)
         if annotation is None:
-            connection.update.saveObject(_new_link(fileset_id, namespace, pairs))
+            _FIRST_OF_A_NAMESPACE(lambda: connection.update.saveObject(_new_link(fileset_id, namespace, pairs)))
             return
         known = {pair.name: pair.value for pair in annotation.getMapValue()}
         merged = known | dict(pairs)

@@ -1,0 +1,67 @@
+"""A whole facility for the end-to-end tests: a real broker, OMERO with its web client, and two real worker processes.
+
+The stack is called ``t-e2e``; it is stopped and removed at the end, unless ``FLEET_KEEP_STACK`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet_stack import stack
+from fleet_stack.fleet import Fleet, WorkerProcess, stop_all
+from fleet_stack.layout import Layout
+from support.facility import Facility
+
+STACK = "t-e2e"
+LANE_RULES = {
+    # The lane that the tests submit to may ask for everything in its shares, as everybody.
+    "demo": {"shares": {"hcs": [""], "confocal": [""]}, "users": ["*"], "groups": ["*"], "targets": ["*"]},
+    # A narrow lane, for requests that ask for what is another's.
+    "hcs": {"shares": {"hcs": ["phenix1/"]}, "users": ["alice"], "groups": ["screening"], "targets": ["Screen:*"]},
+    "confocal": {"shares": {"confocal": [""]}, "users": ["bob"], "groups": ["screening"], "targets": ["Dataset:*"]},
+}
+
+
+@pytest.fixture(scope="session")
+def facility() -> Iterator[Facility]:
+    """Servers, shares and settings; no worker yet."""
+    description = stack.up(STACK)
+    layout = Layout.for_name(STACK)
+    shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
+    for folder in shares.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    fleet = Fleet(description, layout.state / "fleet", shares, LANE_RULES)
+    fleet.apply_topology()
+    try:
+        yield Facility(layout, fleet)
+    finally:
+        if os.environ.get("FLEET_KEEP_STACK"):
+            stack.down(STACK)
+        else:
+            stack.wipe(STACK)
+
+
+@pytest.fixture(scope="session")
+def workers(facility: Facility) -> Iterator[tuple[WorkerProcess, WorkerProcess]]:
+    """Two workers that take from all lanes, ready."""
+    ports = facility.layout.ports.spare
+    first, second = (facility.fleet.start_worker(f"w{number}", ports[number]) for number in (0, 1))
+    try:
+        first.wait_ready()
+        second.wait_ready()
+        yield first, second
+    finally:
+        stop_all([first, second])
+        print(first.tail(), second.tail())  # noqa: T201  pytest shows it beside a failure
+
+
+@pytest.fixture(scope="session")
+def artefacts() -> Path:
+    """Where tests leave what people may want to look at."""
+    folder = Path("build")
+    folder.mkdir(exist_ok=True)
+    return folder
