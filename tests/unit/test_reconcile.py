@@ -1,0 +1,164 @@
+"""What to do about what earlier attempts left in OMERO."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from fleet_common.errors import NeedsOperator, Reason
+from fleet_worker.omero.facts import OwnerIds
+from fleet_worker.omero.state import FilesetState, State, classify
+from fleet_worker.reconcile import Plan, Step, elected, ours, plan
+from support.builders import ALICE, DIGEST, POSSIBLE_STATES, a_fileset
+
+BOB = OwnerIds("bob", 99, "screening", ALICE.group_id)
+
+ONE = [
+    # (state, whether its session is closed, what comes next, whether it may still live)
+    (State.UPLOAD_UNFINISHED, True, Plan(Step.IMPORT, debris=(7,)), False),
+    (State.UPLOAD_UNFINISHED, False, Plan(Step.WAIT, 7), True),
+    (State.QUEUED_OR_RUNNING, False, Plan(Step.WAIT, 7), True),
+    (State.BROKEN, True, Plan(Step.IMPORT, debris=(7,)), False),
+    (State.COMPLETE, True, Plan(Step.ADOPT_COMPLETE, 7), True),
+]
+LIVE = {(state, closed) for state, closed, _, live in ONE if live}
+
+
+def _described(states: tuple[tuple[State, bool], ...]) -> str:
+    return " + ".join(f"{state}{'' if closed else ' (session open)'}" for state, closed in states) or "nothing"
+
+
+def test_the_builders_make_the_states_that_they_say() -> None:
+    """And the table above has every possible one."""
+    assert {(state, closed) for state, closed, _, _ in ONE} == set(POSSIBLE_STATES)
+    for state, closed in POSSIBLE_STATES:
+        assert classify(a_fileset(7, state, session_closed=closed)) is state
+        assert a_fileset(7, state, session_closed=closed).session_closed is closed
+
+
+# --- plan ---------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_found_means_import() -> None:
+    """The usual case."""
+    assert plan([], ALICE, DIGEST) == Plan(Step.IMPORT)
+
+
+@pytest.mark.parametrize(("state", "closed", "expected", "_live"), ONE, ids=lambda one: str(one)[:40])
+def test_what_follows_from_one_fileset(state: State, closed: bool, expected: Plan, _live: bool) -> None:  # noqa: FBT001  columns of the table
+    """Row by row."""
+    assert plan([a_fileset(7, state, session_closed=closed)], ALICE, DIGEST) == expected
+
+
+@pytest.mark.parametrize(
+    "states",
+    [*itertools.product(POSSIBLE_STATES, repeat=2), *itertools.product(POSSIBLE_STATES, repeat=3)],
+    ids=_described,
+)
+def test_what_follows_from_several_filesets(states: tuple[tuple[State, bool], ...]) -> None:
+    """Every combination of two and three: what is complete wins, then what may run; nothing of both is deleted."""
+    found = [a_fileset(n, state, session_closed=closed) for n, (state, closed) in enumerate(states, start=11)]
+    complete = [one.id for one in found if classify(one) is State.COMPLETE]
+    running = [n for n, pair in enumerate(states, start=11) if pair in LIVE and pair[0] is not State.COMPLETE]
+    if len(complete) > 1:
+        with pytest.raises(NeedsOperator) as caught:
+            plan(found, ALICE, DIGEST)
+        assert caught.value.reason is Reason.SEVERAL_FILESETS
+        assert all(f"Fileset:{number}" in str(caught.value) for number in complete)
+    elif complete:
+        assert plan(found, ALICE, DIGEST) == Plan(Step.ADOPT_COMPLETE, complete[0])
+    elif running:
+        assert plan(found, ALICE, DIGEST) == Plan(Step.WAIT, running[0])
+    else:
+        assert plan(found, ALICE, DIGEST) == Plan(Step.IMPORT, debris=tuple(one.id for one in found))
+
+
+@pytest.mark.parametrize(("state", "closed"), POSSIBLE_STATES, ids=str)
+@pytest.mark.parametrize(
+    "stranger",
+    [{"owner_id": BOB.user_id}, {"group_id": 1000}, {"owner_id": BOB.user_id, "group_id": 1000}],
+    ids=["another owner", "another group", "both"],
+)
+def test_a_fileset_of_somebody_else_does_not_count(stranger: dict[str, int], state: State, closed: bool) -> None:  # noqa: FBT001  columns of the table
+    """Anybody can write the annotation: it neither stops an import nor is it deleted or adopted."""
+    fileset = a_fileset(7, state, session_closed=closed, **stranger)
+    assert plan([fileset], ALICE, DIGEST) == Plan(Step.IMPORT)
+    assert elected([fileset], ALICE, 30) == 30
+
+
+def test_a_complete_fileset_of_other_files_is_for_a_person() -> None:
+    """The same id with other files: one of both is wrong, and nothing is deleted."""
+    found = [a_fileset(7, State.COMPLETE, annotation={"digest": "cd" * 32})]
+    with pytest.raises(NeedsOperator, match="Fileset:7 has this request id, but was made of other files") as caught:
+        plan(found, ALICE, DIGEST)
+    assert caught.value.reason is Reason.MANIFEST_CONFLICT
+
+
+def test_a_complete_fileset_without_a_digest_is_for_a_person() -> None:
+    """An annotation that somebody edited proves nothing."""
+    with pytest.raises(NeedsOperator, match="Fileset:7"):
+        plan([a_fileset(7, State.COMPLETE, annotation={})], ALICE, DIGEST)
+
+
+def test_debris_of_other_files_is_debris_all_the_same() -> None:
+    """It is unfinished, and its id is this request's."""
+    found = [a_fileset(7, State.BROKEN, annotation={"digest": "cd" * 32})]
+    assert plan(found, ALICE, DIGEST) == Plan(Step.IMPORT, debris=(7,))
+
+
+def test_the_order_of_the_answer_does_not_matter() -> None:
+    """OMERO may give filesets in any order."""
+    found = [a_fileset(number, State.UPLOAD_UNFINISHED, session_closed=False) for number in (30, 7, 19)]
+    assert {plan(order, ALICE, DIGEST) for order in itertools.permutations(found)} == {Plan(Step.WAIT, 7)}
+
+
+def test_ours_are_sorted_by_id() -> None:
+    """The lowest id is the oldest."""
+    found = [a_fileset(30, State.BROKEN), a_fileset(7, State.BROKEN), a_fileset(8, State.BROKEN, owner_id=1)]
+    assert [state.id for state in ours(found, ALICE)] == [7, 30]
+
+
+# --- election -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("state", "closed", "_plan", "live"), ONE, ids=lambda one: str(one)[:40])
+def test_a_lower_id_wins_if_it_may_live(state: State, closed: bool, _plan: Plan, live: bool) -> None:  # noqa: FBT001  columns of the table
+    """A dead rival wins nothing."""
+    found = [a_fileset(7, state, session_closed=closed), own(19)]
+    assert elected(found, ALICE, 19) == (7 if live else 19)
+
+
+@pytest.mark.parametrize(("state", "closed"), POSSIBLE_STATES, ids=str)
+def test_a_higher_id_never_wins(state: State, closed: bool) -> None:  # noqa: FBT001  columns of the table
+    """The rival comes to the same result and deletes its own."""
+    assert elected([own(19), a_fileset(30, state, session_closed=closed)], ALICE, 19) == 19
+
+
+@pytest.mark.parametrize(
+    "rivals",
+    [*itertools.product(POSSIBLE_STATES, repeat=2), *itertools.product(POSSIBLE_STATES, repeat=3)],
+    ids=_described,
+)
+def test_the_lowest_living_id_wins_among_several(rivals: tuple[tuple[State, bool], ...]) -> None:
+    """Every combination of rivals below the own id."""
+    found = [a_fileset(n, state, session_closed=closed) for n, (state, closed) in enumerate(rivals, start=11)]
+    living = [number for number, rival in enumerate(rivals, start=11) if rival in LIVE]
+    assert elected([*found, own(19)], ALICE, 19) == min([*living, 19])
+
+
+@pytest.mark.parametrize("number", [11, 12, 13])
+def test_all_attempts_elect_the_same_fileset(number: int) -> None:
+    """Each asks by itself, and exactly one stays."""
+    found = [own(12), own(13), own(11)]
+    assert elected(found, ALICE, number) == 11
+
+
+def test_the_own_fileset_wins_where_omero_does_not_show_it_yet() -> None:
+    """It is there: the server has just said its id."""
+    assert elected([], ALICE, 19) == 19
+
+
+def own(number: int) -> FilesetState:
+    """A fileset that an attempt has just registered."""
+    return a_fileset(number, State.UPLOAD_UNFINISHED, session_closed=False)
