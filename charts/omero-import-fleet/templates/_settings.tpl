@@ -1,0 +1,69 @@
+{{/*
+The settings of a pod as TOML; docs/reference/settings.md explains the fields. Takes a dictionary: root, user (of the
+broker). JSON strings and lists are valid TOML. No password is here: they are files of a Secret.
+*/}}
+{{- define "fleet.settings" -}}
+{{- $values := .root.Values -}}
+{{- $secrets := "/run/secrets/omero-import-fleet" -}}
+{{- if not $values.lanes }}{{ fail "lanes: name at least one lane with its allow-list, see values.yaml" }}{{ end -}}
+[broker]
+host = {{ $values.broker.host | toJson }}
+port = {{ $values.broker.port | int64 }}
+vhost = {{ $values.broker.vhost | toJson }}
+tls = {{ $values.broker.tls }}
+user = {{ .user | toJson }}
+password_file = {{ printf "%s/broker/password" $secrets | toJson }}
+{{- if $values.broker.caSecret }}
+ca_file = {{ printf "%s/broker/ca.crt" $secrets | toJson }}
+{{- end }}
+{{- with $values.broker.managementUrl }}
+management_url = {{ . | toJson }}
+{{- end }}
+
+[omero]
+host = {{ $values.omero.host | toJson }}
+port = {{ $values.omero.port | int64 }}
+verify_tls = {{ $values.omero.verifyTls }}
+user = {{ $values.omero.user | toJson }}
+password_file = {{ printf "%s/omero/password" $secrets | toJson }}
+{{- if $values.omero.caSecret }}
+ca_file = {{ printf "%s/omero/ca.crt" $secrets | toJson }}
+{{- end }}
+name = {{ $values.omero.name | toJson }}
+import_slots = {{ $values.omero.importSlots | int64 }}
+create_slots = {{ $values.omero.createSlots | int64 }}
+{{- with $values.omero.webUrl }}
+web_url = {{ . | toJson }}
+{{- end }}
+
+[worker]
+parallel_filesets = {{ $values.worker.parallelFilesets | int64 }}
+parallel_upload = {{ $values.worker.parallelUpload | int64 }}
+fleet_users = {{ $values.worker.fleetUsers | toJson }}
+grace_seconds = {{ $values.worker.graceSeconds | int64 }}
+import_deadline_seconds = {{ $values.worker.importDeadlineSeconds | int64 }}
+{{- range $lane, $rule := $values.lanes }}
+
+[worker.lanes.{{ $lane | toJson }}]
+users = {{ $rule.users | default list | toJson }}
+groups = {{ $rule.groups | default list | toJson }}
+targets = {{ $rule.targets | default (list "*") | toJson }}
+[worker.lanes.{{ $lane | toJson }}.shares]
+{{- range $share, $prefixes := $rule.shares }}
+{{ $share | toJson }} = {{ $prefixes | toJson }}
+{{- end }}
+{{- end }}
+
+[metrics]
+host = "0.0.0.0"
+port = {{ $values.metrics.port | int64 }}
+
+[log]
+level = {{ $values.log.level | toJson }}
+format = {{ $values.log.format | toJson }}
+
+[shares]
+{{- range $share, $_ := $values.shares }}
+{{ $share | toJson }} = {{ printf "/shares/%s" $share | toJson }}
+{{- end }}
+{{ end -}}
