@@ -119,10 +119,10 @@ class Attempt:
             self._elect(owner, registered.fileset_id)
             hashes = self._upload(registered, files)
             done = self._on_server(registered, files, hashes)
-        sent = _Sent(hashes, target, done.seconds)
+        seconds = {**done.seconds, Phase.UPLOAD: self._report.seconds[Phase.UPLOAD]}
+        sent = _Sent(hashes, target, seconds)
         result = self._verify_and_annotate(session, files, registered.fileset_id, sent)
-        with self._discarded_on_failure(session, registered.fileset_id):
-            self._elect(owner, registered.fileset_id)
+        self._elect_once_more(session, owner, registered.fileset_id)
         return Outcome(Kind.IMPORTED, result)
 
     def _resolve(self, session: OwnerSession, owner: OwnerIds) -> ResolvedTarget:
@@ -166,6 +166,15 @@ class Attempt:
         if winner != fileset_id:
             raise failure(Reason.ELECTION_LOST, f"Fileset:{winner} was there before Fileset:{fileset_id}")
 
+    def _elect_once_more(self, session: OwnerSession, owner: OwnerIds, fileset_id: int) -> None:
+        """Only the loser of an election deletes what is complete; any other error leaves it to be adopted."""
+        try:
+            self._elect(owner, fileset_id)
+        except RequestError as error:
+            if error.reason is Reason.ELECTION_LOST:
+                self._discard(session, fileset_id)
+            raise
+
     def _upload(self, registered: RegisteredImport, files: FilesHere) -> tuple[str, ...]:
         with self._report.phase(Phase.UPLOAD), OpenFiles(files.share) as opened:
             return self._parts.uploads.send(
@@ -196,7 +205,6 @@ class Attempt:
     def _started(
         self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]
     ) -> Iterator[RunningImport]:
-        self._may_run = True
         running = self._start(registered, files, hashes)
         try:
             yield running
@@ -206,13 +214,19 @@ class Attempt:
 
     def _start(self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]) -> RunningImport:
         """Let the server compare all hashes; what differs is sent again, alone."""
-        for _ in range(_REPAIRS):
+        repairs = 0
+        while True:
+            self._may_run = True
             try:
                 return registered.start(hashes)
             except ChecksumsDiffer as error:
+                # Refused, so nothing runs.
+                self._may_run = False
+                if repairs == _REPAIRS:
+                    raise
+                repairs += 1
                 self._parts.metrics.upload_repeats.inc(len(error.indexes))
                 self._send_again(registered, files, error.indexes)
-        return registered.start(hashes)
 
     def _send_again(self, registered: RegisteredImport, files: FilesHere, indexes: tuple[int, ...]) -> None:
         with OpenFiles(files.share) as opened:
