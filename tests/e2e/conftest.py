@@ -1,11 +1,10 @@
 """A whole facility for the end-to-end tests: a real broker, OMERO with its web client, and two real worker processes.
 
-The stack is called ``t-e2e``; it is stopped and removed at the end, unless ``FLEET_KEEP_STACK`` is set.
+The stack is called ``t-e2e``. It is new for every run, because what was imported once is not imported again.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from fleet_stack import stack
 from fleet_stack.fleet import Fleet, WorkerProcess, stop_all
 from fleet_stack.layout import Layout
+from fleet_stack.readback import logged_in
 from support.facility import Facility
 
 STACK = "t-e2e"
@@ -29,6 +29,7 @@ LANE_RULES = {
 @pytest.fixture(scope="session")
 def facility() -> Iterator[Facility]:
     """Servers, shares and settings; no worker yet."""
+    stack.wipe(STACK)
     description = stack.up(STACK)
     layout = Layout.for_name(STACK)
     shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
@@ -37,12 +38,10 @@ def facility() -> Iterator[Facility]:
     fleet = Fleet(description, layout.state / "fleet", shares, LANE_RULES)
     fleet.apply_topology()
     try:
-        yield Facility(layout, fleet)
+        with logged_in(description.omero, "root") as root:
+            yield Facility(layout, fleet, root)
     finally:
-        if os.environ.get("FLEET_KEEP_STACK"):
-            stack.down(STACK)
-        else:
-            stack.wipe(STACK)
+        stack.wipe(STACK)
 
 
 @pytest.fixture(scope="session")

@@ -63,8 +63,8 @@ _FIRST_OF_A_NAMESPACE: Final = tenacity.Retrying(
     wait=tenacity.wait_random(0.05, 0.5),
     reraise=True,
 )
-"""The server keeps a row per namespace and makes it with the first annotation: of two workers that write that one at the
-same time, one fails on the constraint ``namespace_name``; a moment later it succeeds."""
+"""The server keeps a row per namespace and makes it with the first annotation: of two workers that write that one at
+the same moment, one fails on the constraint ``namespace_name``; a moment later it succeeds."""
 
 _ANNOTATION = """
     select a from MapAnnotation a left outer join fetch a.mapValue where a.id in (
