@@ -149,9 +149,13 @@ class Link:
         return self._server_version
 
     def on_open(self, hook: Hook) -> None:
-        """Have a hook run on the link's thread in every new generation, before anybody else can use it."""
+        """Have a hook run on the link's thread in every new generation, before anybody else can use it.
+
+        When the link is connected already, the hook runs soon for this generation, too.
+        """
         with self._changed:
             self._on_open.append(hook)
+            self.post(hook)
 
     def start(self) -> None:
         """Begin to connect, for ever; returns at once."""
@@ -295,12 +299,13 @@ class Link:
         self._server_version = version_numbers(str(connection.server_properties.get("version", "")))
         connection.add_on_connection_blocked_callback(lambda _, frame: self._blocked(str(frame.method.reason)))
         connection.add_on_connection_unblocked_callback(lambda _, __: self._blocked(""))
-        with self._changed:
-            hooks = list(self._on_open)
-        for hook in hooks:
-            hook(connection)
         self._log.info("broker connected", server_version=".".join(map(str, self._server_version)))
-        self._tell(LinkState(connected=True, generation=self._state.generation + 1, reason=""))
+        with self._changed:
+            for hook in self._on_open:
+                hook(connection)
+            state = LinkState(connected=True, generation=self._state.generation + 1, reason="")
+            self._set(state)
+        self._report(state)
 
     def _blocked(self, reason: str) -> None:
         if reason:
@@ -316,9 +321,15 @@ class Link:
         session.loop.stop()
 
     def _tell(self, state: LinkState) -> None:
+        self._set(state)
+        self._report(state)
+
+    def _set(self, state: LinkState) -> None:
         with self._changed:
             self._state = state
             self._changed.notify_all()
+
+    def _report(self, state: LinkState) -> None:
         if self._on_state is not None:
             self._on_state(state)
 

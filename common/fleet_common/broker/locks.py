@@ -24,6 +24,7 @@ import structlog
 
 from fleet_common.broker.channels import Channel, close
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused
+from fleet_common.broker.inspect import queue_depth
 from fleet_common.broker.leases import Lease, Patience
 from fleet_common.broker.link import Connection, Link
 from fleet_common.broker.names import Names
@@ -32,7 +33,6 @@ from fleet_common.broker.waiting import Clock, Deadline
 from fleet_common.errors import NeedsOperator, Reason, Transient
 
 _LOG = structlog.get_logger()
-_NOT_EXCLUSIVE: Final = 406
 _HELD_BY_ANOTHER: Final = 405
 
 
@@ -151,10 +151,22 @@ class Locks:
         except BaseException:
             self._forget(lease)
             raise
-        if not taken:
-            self._forget(lease)
-            return None
-        return lease
+        if taken:
+            return lease
+        self._forget(lease)
+        self._check_that_it_is_a_lock(name)
+        return None
+
+    def _check_that_it_is_a_lock(self, name: str) -> None:
+        # RabbitMQ refuses with 405 both a lock that somebody holds and a queue that is none. Only the latter can be
+        # looked at by everybody.
+        depth = None
+        with contextlib.suppress(BrokerRefused):
+            depth = queue_depth(self._link, name, deadline_seconds=self._timing.try_seconds)
+        if depth is not None:
+            raise NeedsOperator(
+                Reason.LOCK_BLOCKED, f"the queue {name} exists, but is no lock: somebody declared it, so delete it"
+            )
 
     def _forget(self, lease: Lease) -> None:
         lease.released = True
@@ -207,15 +219,9 @@ class Locks:
         if by_broker and lease.taken and not lease.released:
             _LOG.warning("lease lost", lease=lease.name, reason=str(meaning(reason)))
             lease.lose()
-        self._answer_refusal(lease, promise, reason)
-
-    def _answer_refusal(self, lease: Lease, promise: Promise[bool], reason: BaseException) -> None:
         error = meaning(reason)
-        code = error.code if isinstance(error, BrokerRefused) else None
-        if code == _HELD_BY_ANOTHER:
+        if isinstance(error, BrokerRefused) and error.code == _HELD_BY_ANOTHER:
             keep(promise, value=False)
-        elif code == _NOT_EXCLUSIVE:
-            fail(promise, _blocked(lease.name))
         else:
             fail(promise, error)
 
@@ -252,9 +258,3 @@ class Locks:
 
         channel.add_on_close_callback(lambda *_: keep(promise, None))
         channel.queue_delete(lease.name, callback=deleted)
-
-
-def _blocked(name: str) -> NeedsOperator:
-    return NeedsOperator(
-        Reason.LOCK_BLOCKED, f"the queue {name} exists, but is no lock: somebody declared it by hand, so delete it"
-    )

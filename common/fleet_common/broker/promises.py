@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import Future, InvalidStateError
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pika.exceptions
 
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused, BrokerUnavailable
 
 T = TypeVar("T")
+_STARTING: Final = "down or inaccessible"
 Promise = Future[T]
 
 
@@ -37,6 +38,9 @@ def fail(promise: Promise[T], error: BaseException) -> None:
 def meaning(reason: BaseException) -> BrokerFailure:
     """What pika's reason for a closed channel or connection means to us."""
     if isinstance(reason, pika.exceptions.ChannelClosedByBroker):
+        if _STARTING in reason.reply_text:
+            # RabbitMQ says 404 of a queue that is there, for some seconds after its own start.
+            return BrokerUnavailable(f"RabbitMQ is still starting: {reason.reply_text}")
         return BrokerRefused(f"RabbitMQ refused: {reason.reply_text}", reason.reply_code)
     return BrokerUnavailable(f"the connection to RabbitMQ is gone: {explain(reason)}")
 

@@ -7,6 +7,7 @@ its own; one thread reads.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, Self
 
@@ -74,10 +75,21 @@ class StreamReader:
     def end(self, deadline_seconds: float = _SILENCE_SECONDS) -> int | None:
         """The offset of the last message right now; None when the stream is empty.
 
+        A connection that is away, or a broker that is still starting, is waited for.
+
         Raises:
+            BrokerUnavailable: Not there by the deadline.
             BrokerRefused: This user may not read the stream, or there is none.
         """
-        return self.link.call(find_end(self._stream), deadline_seconds)
+        deadline = Deadline(deadline_seconds)
+        while True:
+            try:
+                return self.link.call(find_end(self._stream), deadline.left_seconds)
+            except BrokerUnavailable:
+                if deadline.over:
+                    raise
+                self.link.wait_connected(deadline.left_seconds)
+                time.sleep(min(_LOOK_SECONDS, deadline.left_seconds))
 
     def messages_to_end(self, start: Start = "first") -> Iterator[Message]:
         """Every message up to what is the end at the time of the call.

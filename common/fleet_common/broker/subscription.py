@@ -20,6 +20,7 @@ from fleet_common.broker.promises import Promise, keep, meaning
 
 PREFETCH: Final = 500
 _ACK_EVERY: Final = PREFETCH // 4
+_AGAIN_SECONDS: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,6 @@ class Subscription:
         self.attachments = 0
         """How often it was attached: more than once means that a queue of its own was lost in between."""
         link.on_open(self._open)
-        link.post(self._open)
 
     def wait_attached(self, deadline_seconds: float) -> None:
         """Wait until the broker delivers to us.
@@ -107,7 +107,7 @@ class Subscription:
     # --- on the link's thread ---
 
     def _open(self, connection: Connection) -> None:
-        if self._closed or (self._channel is not None and self._channel.is_open):
+        if self._closed or not connection.is_open or (self._channel is not None and self._channel.is_open):
             return
         self._channel = connection.channel(on_open_callback=self._opened)
         self._channel.add_on_close_callback(self._lost)
@@ -124,12 +124,16 @@ class Subscription:
         self.attachments += 1
         self._attached.set()
 
-    def _lost(self, _channel: Channel, reason: BaseException) -> None:
+    def _lost(self, channel: Channel, reason: BaseException) -> None:
         self._attached.clear()
         error = meaning(reason)
         if isinstance(error, BrokerRefused):
             self._refused = error
             self._attached.set()
+        elif channel.connection.is_open:
+            # The broker is still starting; a new connection would attach by itself, an old one must try again.
+            connection = channel.connection
+            connection.ioloop.call_later(_AGAIN_SECONDS, lambda: self._open(connection))
 
     def _leave(self, _connection: Connection, promise: Promise[None]) -> None:
         if self._channel is not None and self._channel.is_open:
