@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="omero-import-fleet", prog_name="omero-fleet")
 @click.pass_context
 def omero_fleet(ctx: click.Context, config: Path | None) -> None:
-    r"""Import microscopy plates into OMERO through RabbitMQ.
+    """Import microscopy plates into OMERO through RabbitMQ.
 
     \b
     Examples:

@@ -169,38 +169,68 @@ def _rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
     return (event.kind in SUCCEEDED, event.attempt, end, event.seq, event.at, str(event.event_id))
 
 
+class Fold:
+    """The status of one request so far; takes events one by one and keeps none but those that matter.
+
+    A log of millions of progress events therefore needs memory for its requests only.
+    """
+
+    def __init__(self, first: Event) -> None:
+        self._latest = first
+        self._batch = first if first.batch else None
+        self._source = first if first.source else None
+
+    def add(self, event: Event) -> None:
+        """Take in one more event of the same request; a repeated one changes nothing."""
+        self._latest = max(self._latest, event, key=_rank)
+        if event.batch:
+            self._batch = event if self._batch is None else max(self._batch, event, key=_rank)
+        if event.source:
+            self._source = event if self._source is None else max(self._source, event, key=_rank)
+
+    @property
+    def status(self) -> Status:
+        """Where the request is, as far as the events tell."""
+        latest = self._latest
+        return Status(
+            request_id=latest.request_id,
+            lane=latest.lane,
+            state=latest.kind,
+            attempt=latest.attempt,
+            batch=self._batch.batch if self._batch else None,
+            source=self._source.source if self._source else None,
+            worker=latest.worker,
+            progress=latest.progress,
+            result=latest.result,
+            reason=latest.reason,
+            message=latest.message,
+            next_action=latest.next_action,
+            updated_at=latest.at,
+        )
+
+
 def fold(events: Iterable[Event]) -> Status:
     """The status of one request.
 
     Args:
         events: At least one event, all of the same request, in any order, duplicates allowed.
     """
-    distinct = {event.event_id: event for event in events}.values()
-    known = sorted(distinct, key=_rank)
-    latest = known[-1]
-    return Status(
-        request_id=latest.request_id,
-        lane=latest.lane,
-        state=latest.kind,
-        attempt=latest.attempt,
-        batch=next((event.batch for event in reversed(known) if event.batch), None),
-        source=next((event.source for event in reversed(known) if event.source), None),
-        worker=latest.worker,
-        progress=latest.progress,
-        result=latest.result,
-        reason=latest.reason,
-        message=latest.message,
-        next_action=latest.next_action,
-        updated_at=latest.at,
-    )
+    first, *others = events
+    folded = Fold(first)
+    for event in others:
+        folded.add(event)
+    return folded.status
 
 
 def fold_all(events: Iterable[Event]) -> Mapping[uuid.UUID, Status]:
     """The status of every request that the events speak of, in order of first appearance."""
-    grouped: dict[uuid.UUID, list[Event]] = {}
+    folds: dict[uuid.UUID, Fold] = {}
     for event in events:
-        grouped.setdefault(event.request_id, []).append(event)
-    return {request_id: fold(group) for request_id, group in grouped.items()}
+        if event.request_id in folds:
+            folds[event.request_id].add(event)
+        else:
+            folds[event.request_id] = Fold(event)
+    return {request_id: folded.status for request_id, folded in folds.items()}
 
 
 def roll_up(statuses: Iterable[Status]) -> Mapping[Kind, int]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
-
-from rich.table import Table
 
 from fleet_common.events import Event, Kind, Progress, Status
 
@@ -41,21 +39,13 @@ def detail(status: Status | Event) -> str:
     return progress_text(status.progress) if status.progress else ""
 
 
-def status_table(statuses: Iterable[Status]) -> Table:
-    """One row a request."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("request", "source", "state", "attempt", "worker", "detail"):
-        table.add_column(heading, overflow="fold")
-    for status in statuses:
-        table.add_row(
-            str(status.request_id),
-            status.source or "",
-            str(status.state),
-            str(status.attempt or ""),
-            status.worker or "",
-            detail(status),
-        )
-    return table
+def status_lines(status: Status) -> list[str]:
+    """One request on one to three lines that fit a terminal: state, then source, then why."""
+    words = [str(status.request_id), str(status.state)]
+    words += [f"attempt {status.attempt}"] if status.attempt else []
+    words += [f"on {status.worker}"] if status.worker else []
+    further = [status.source or "", detail(status)]
+    return ["  ".join(words), *(f"    {line}" for line in further if line)]
 
 
 def roll_up_line(counts: Mapping[Kind, int]) -> str:

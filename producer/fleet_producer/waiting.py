@@ -22,7 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from fleet_common.events import SUCCEEDED, Event, Kind, Status, fold
+from fleet_common.events import SUCCEEDED, Event, Fold, Status
 from fleet_common.exits import Exit
 from fleet_common.messages import ImportRequest
 
@@ -32,26 +32,20 @@ class Outcomes:
     """What is known about the requests that are waited for."""
 
     wanted: frozenset[uuid.UUID]
-    _events: dict[uuid.UUID, list[Event]] = field(default_factory=dict)
-    _statuses: dict[uuid.UUID, Status] = field(default_factory=dict)
+    _folds: dict[uuid.UUID, Fold] = field(default_factory=dict)
 
     def add(self, event: Event) -> Status | None:
         """Take in an event; the new status of its request, or None when it is not one of ours."""
         if event.request_id not in self.wanted:
             return None
-        known = self._events.setdefault(event.request_id, [])
-        known.append(event)
-        # Thousands of progress events of a long import are worth no more than the last one.
-        progress = [one for one in known if one.kind is Kind.PROGRESS]
-        latest = max(progress, key=lambda one: (one.attempt, one.seq), default=None)
-        known[:] = [one for one in known if one.kind is not Kind.PROGRESS or one is latest]
-        self._statuses[event.request_id] = fold(known)
-        return self._statuses[event.request_id]
+        known = self._folds.setdefault(event.request_id, Fold(event))
+        known.add(event)
+        return known.status
 
     @property
     def statuses(self) -> Mapping[uuid.UUID, Status]:
         """The status of every request that was heard of."""
-        return self._statuses
+        return {request_id: known.status for request_id, known in self._folds.items()}
 
     @property
     def complete(self) -> bool:

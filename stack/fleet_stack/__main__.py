@@ -1,4 +1,4 @@
-"""The stack's commands: ``python -m fleet_stack up|down|status|wipe|ctl|path``.
+"""The stack's commands: ``python -m fleet_stack up|down|status|wipe|purge|ctl|path``.
 
 Role: words and exit codes around `stack`. Neighbours: the Makefile calls it. Threading: none.
 """
@@ -47,6 +47,7 @@ Examples:
   python -m fleet_stack status --json
   python -m fleet_stack ctl list_queues -p fleet
   python -m fleet_stack wipe --name trial
+  python -m fleet_stack purge
 
 \b
 Exit codes: 0 done (status: all ready), 1 failed, 2 wrong use, 3 status: not ready.
@@ -112,6 +113,15 @@ def wipe(name: str, in_json: bool) -> None:  # noqa: FBT001  click passes flags 
     removed = stack.wipe(name)
     words = f"stack {name} is gone" if removed else f"there is no stack {name}"
     click.echo(json.dumps({"name": name, "removed": removed}) if in_json else words)
+
+
+@main.command()
+@as_json
+def purge(in_json: bool) -> None:  # noqa: FBT001  click passes flags by name
+    """Wipe all stacks and remove the cache of packages, so that no trace is left but Debian packages."""
+    names = stack.purge()
+    words = f"wiped {', '.join(names)}; nothing is left" if names else "nothing is left"
+    click.echo(json.dumps({"wiped": names}) if in_json else words)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -78,7 +78,7 @@ def main(name: str, version: str | None, report: Path, **sizes: int) -> None:
     Examples:
       python -m fleet_stack.demo
       python -m fleet_stack.demo --wells 96 --fields 9 --channels 5
-    """  # noqa: D301  click wants the control character \\b itself
+    """
     try:
         spec = PlateSpec(
             name=f"demo-{time.strftime('%Y%m%d-%H%M%S')}",

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from fleet_stack.console import StackError, note
 from fleet_stack.description import record, recorded_parts
-from fleet_stack.layout import Layout, locked
+from fleet_stack.fleet import stop_recorded
+from fleet_stack.layout import RECORD, Layout, cache_root, locked, state_root
 from fleet_stack.parts import NAMES, Options, Part, PartStatus, part
 
 if TYPE_CHECKING:
@@ -90,6 +91,24 @@ def wipe(name: str) -> bool:
     return True
 
 
+def purge() -> tuple[str, ...]:
+    """Wipe every stack, remove the cache, and return the names of the stacks that there were.
+
+    Raises:
+        StackError: something could not be removed.
+    """
+    root = state_root()
+    names = tuple(sorted(record.parent.name for record in root.glob(f"*/{RECORD}")))
+    for name in names:
+        wipe(name)
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.rmtree(cache_root(), ignore_errors=True)
+    left = [str(folder) for folder in (root, cache_root()) if folder.exists()]
+    if left:
+        raise StackError(f"cannot remove {' and '.join(left)}: run the command as who brought the stacks up")
+    return names
+
+
 def side_by_side(chains: Sequence[Sequence[Part]], act: Callable[[Part], None]) -> None:
     """Do something with the parts of every chain in order, all chains at once, and wait for all of them.
 
@@ -123,6 +142,7 @@ def _bring_up(one: Part) -> None:
 
 
 def _stop_all(layout: Layout) -> tuple[str, ...]:
+    stop_recorded(layout)
     parts = {name: part(layout, name) for name in recorded_parts(layout)}
     side_by_side([chain[::-1] for chain in _chains(parts)], lambda one: one.stop())
     return tuple(parts)

@@ -15,7 +15,7 @@ def config() -> None:
 @config.command()
 @click.pass_obj
 def show(context: Context, /) -> None:
-    r"""Print the effective settings as JSON, with passwords masked.
+    """Print the effective settings as JSON, with passwords masked.
 
     \b
     Examples:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import click
 import pydantic
-from rich.console import Console
 
 from fleet_common import render
 from fleet_common.broker import EventReader
@@ -30,7 +29,7 @@ _STATUS_LIST = pydantic.TypeAdapter(list[Status])
 def status(
     context: Context, /, requests: tuple[str, ...], batch: str | None, lane: str | None, *, as_json: bool
 ) -> int:
-    r"""Show where requests and batches are, and why, and what to do next.
+    """Show where requests and batches are, and why, and what to do next.
 
     REQUEST is a request id or its beginning. Reads the whole event log, so it needs a broker account that may:
     an operator's.
@@ -47,8 +46,8 @@ def status(
     if as_json:
         click.echo(_STATUS_LIST.dump_json(chosen, indent=2, exclude_none=True).decode())
     else:
-        Console().print(render.status_table(chosen))
-        click.echo(render.roll_up_line(roll_up(chosen)))
+        lines = [line for one in chosen for line in render.status_lines(one)]
+        click.echo("\n".join([*lines, render.roll_up_line(roll_up(chosen))]))
     return Exit.OK if chosen or not (requests or batch) else Exit.NOT_FOUND
 
 
@@ -65,7 +64,7 @@ def matches(one: Status, requests: tuple[str, ...], batch: str | None, lane: str
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON event a line.")
 @click.pass_obj
 def follow(context: Context, /, request: str, timeout_seconds: float, *, as_json: bool) -> int:
-    r"""Follow one request, from its first event in the log until its outcome.
+    """Follow one request, from its first event in the log until its outcome.
 
     Ends with 0 when it was imported, 6 when it is dead or cancelled, 7 when the time is up.
 

@@ -25,7 +25,7 @@ def topology() -> None:
 @_lanes
 @click.pass_obj
 def apply(context: Context, /, lanes: tuple[str, ...]) -> None:
-    r"""Declare exchanges, queues, bindings and streams; what exists already stays as it is.
+    """Declare exchanges, queues, bindings and streams; what exists already stays as it is.
 
     Needs an account that may configure everything under the prefix.
 
@@ -44,7 +44,7 @@ def apply(context: Context, /, lanes: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of differences.")
 @click.pass_obj
 def verify(context: Context, /, lanes: tuple[str, ...], *, as_json: bool) -> int:
-    r"""Compare the broker with the description; ends with 8 when they differ.
+    """Compare the broker with the description; ends with 8 when they differ.
 
     With broker.management_url in the settings, effective policies and permissions are compared, too.
 

@@ -26,7 +26,7 @@ def plate() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def inspect(context: Context, /, path: Path, *, as_json: bool) -> int:
-    r"""Show format, files, wells, fields and what is missing; ends with 3 when something is.
+    """Show format, files, wells, fields and what is missing; ends with 3 when something is.
 
     \b
     Examples:

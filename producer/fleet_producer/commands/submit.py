@@ -76,7 +76,7 @@ class _Publishing:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
-    r"""Check plates and images and publish one import request for each PATH.
+    """Check plates and images and publish one import request for each PATH.
 
     PATH is a plate's folder, its entry file, or a single image. All are checked before the first is published: when
     one is not fit, nothing is published (exit 3). Without a confirm in time (exit 4) or without a broker (exit 5) the

@@ -24,7 +24,7 @@ def main() -> None:
       python -m fleet_stack.plates harmony /data/hcs --name tiny --wells 4 --fields 1 --channels 1 --size 64
       python -m fleet_stack.plates harmony /data/hcs --wells 384 --fields 9 --channels 5 --size 32
       python -m fleet_stack.plates tiff /data/confocal/cells.tif --size 1024
-    """  # noqa: D301  click wants the control character \\b itself
+    """
 
 
 @main.command()

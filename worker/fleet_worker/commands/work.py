@@ -27,7 +27,7 @@ def work(
     parallel_filesets: int | None,
     parallel_upload: int | None,
 ) -> None:
-    r"""Take import requests and import them into OMERO, until SIGTERM or SIGINT.
+    """Take import requests and import them into OMERO, until SIGTERM or SIGINT.
 
     A worker that is told to stop takes nothing more and finishes what it has begun. RabbitMQ and OMERO may be away
     when it starts, or go away later: it waits, says so in /readyz and in metrics, and goes on by itself.
