@@ -1,0 +1,399 @@
+"""docker-compose.yml, the Dockerfile and tools/make_secrets.py, as far as they can be judged without an engine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from fleet_common.health import Health
+from fleet_common.settings import MetricsSettings, load
+from fleet_stack.rabbitmq.permissions import users
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "charts/omero-import-fleet/files/compose"
+VARIABLES = {"FLEET_SECRETS": "/s", "FLEET_CONFIG": "/fleet.toml", "FLEET_SHARE": "/data"}
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+RUN_SECONDS = 60
+
+Service = dict[str, Any]
+
+
+def compose_program() -> list[str] | None:
+    """The Compose that is installed: 2 as a plugin of docker, else Debian's 1.29."""
+    if shutil.which("docker"):
+        plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, timeout=RUN_SECONDS, check=False)
+        if plugin.returncode == 0:
+            return ["docker", "compose"]
+    return ["docker-compose"] if shutil.which("docker-compose") else None
+
+
+def compose(*arguments: str, without: str = "") -> subprocess.CompletedProcess[str]:
+    program = compose_program()
+    if program is None:
+        pytest.skip("neither docker compose nor docker-compose is here (Debian: apt-get install docker-compose)")
+    environment = {"PATH": os.environ["PATH"], **VARIABLES}
+    environment.pop(without, None)
+    command = [*program, "--file", str(ROOT / "docker-compose.yml"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+
+
+def document() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    return parsed
+
+
+def services() -> dict[str, Service]:
+    found: dict[str, Service] = document()["services"]
+    return found
+
+
+SERVICES = sorted(services())
+OF_THE_FLEET = sorted(name for name, one in services().items() if "build" in one)
+
+
+def seconds(text: str) -> int:
+    return sum(int(number) * SECONDS[unit] for number, unit in re.findall(r"(\d+)([smh])", text))
+
+
+class TestCompose:
+    """docker-compose.yml."""
+
+    @pytest.mark.parametrize("profiles", [(), ("omero",), ("tools",), ("omero", "tools")])
+    def test_it_is_accepted(self, profiles: tuple[str, ...]) -> None:
+        checked = compose(*(f"--profile={one}" for one in profiles), "config", "--quiet")
+        assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
+
+    @pytest.mark.parametrize("name", sorted(VARIABLES))
+    def test_what_has_no_safe_default_must_be_said(self, name: str) -> None:
+        """Given one variable is not set, Compose refuses and names it or says what it should hold."""
+        refused = compose("config", "--quiet", without=name)
+
+        assert refused.returncode != 0
+        assert "mandatory" in refused.stderr.lower() or "required" in refused.stderr.lower()
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_images_are_pinned(self, name: str) -> None:
+        assert re.search(r":\d+\.\d+", services()[name]["image"]), services()[name]["image"]
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_ports_are_open_on_this_machine_only(self, name: str) -> None:
+        assert all(port.startswith("127.0.0.1:") for port in services()[name].get("ports", []))
+
+    @pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OF_THE_FLEET)))
+    def test_engines_have_a_health_check_and_come_back(self, name: str) -> None:
+        assert services()[name]["healthcheck"]["test"][0] == "CMD"
+        assert services()[name]["restart"] == "unless-stopped"
+
+    @pytest.mark.parametrize("name", OF_THE_FLEET)
+    def test_containers_of_the_fleet_can_do_little(self, name: str) -> None:
+        one = services()[name]
+        assert one["read_only"] is True
+        assert one["tmpfs"] == ["/tmp"]  # noqa: S108  a file system of the container's own
+        assert one["cap_drop"] == ["ALL"]
+        assert one["security_opt"] == ["no-new-privileges:true"]
+
+    def test_volumes_and_secrets_that_are_used_are_declared_and_the_other_way_round(self) -> None:
+        used = {secret for one in services().values() for secret in one.get("secrets", [])}
+        volumes = {mount.partition(":")[0] for one in services().values() for mount in one.get("volumes", [])}
+
+        assert used == set(document()["secrets"])
+        assert {one for one in volumes if re.fullmatch(r"[a-z-]+", one)} == set(document()["volumes"])
+
+    def test_files_that_are_mounted_from_here_exist(self) -> None:
+        mounts = [mount.split(":")[0] for one in services().values() for mount in one.get("volumes", [])]
+        here = [mount for mount in mounts if mount.startswith("./")]
+
+        assert here
+        assert all((ROOT / mount).is_file() for mount in here)
+
+    def test_no_password_stands_in_the_file_or_in_the_environment_of_a_container(self) -> None:
+        """Given `docker inspect` shows every variable, none of them holds a password: they are files."""
+        for name, one in services().items():
+            for variable in one.get("environment", {}):
+                assert not re.search(r"PASS|SECRET", variable) or variable.endswith("_FILE"), f"{name}: {variable}"
+
+    def test_rabbitmq_gets_no_variable_that_its_image_refuses(self) -> None:
+        """Given RABBITMQ_DEFAULT_PASS_FILE and its like end the container (docker-library/rabbitmq), none is set."""
+        assert "environment" not in services()["rabbitmq"]
+
+    def test_workers_wait_for_the_queues_and_the_queues_for_the_broker(self) -> None:
+        assert services()["worker"]["depends_on"] == {"topology": {"condition": "service_completed_successfully"}}
+        assert services()["topology"]["depends_on"] == {"rabbitmq": {"condition": "service_healthy"}}
+
+    def test_a_worker_that_stops_is_not_killed_while_it_finishes(self) -> None:
+        granted = seconds(services()["worker"]["stop_grace_period"])
+        assert granted >= load(FILES / "fleet.toml").worker.grace_seconds + 300
+
+    def test_only_topology_gets_the_password_of_the_topology_account(self) -> None:
+        assert [name for name, one in services().items() if "broker-topology" in one.get("secrets", [])] == ["topology"]
+
+    def test_shares_are_mounted_read_only_where_the_settings_say(self) -> None:
+        for folder in load(FILES / "fleet.toml").shares.values():
+            for name in ("worker", "submit"):
+                assert any(mount.endswith(f":{folder}:ro") for mount in services()[name]["volumes"]), name
+
+
+class TestSettings:
+    """What Compose mounts."""
+
+    def test_the_settings_are_accepted_and_name_mounted_secrets(self) -> None:
+        settings = load(FILES / "fleet.toml")
+        mounted = {Path("/run/secrets") / name for name in services()["worker"]["secrets"]}
+
+        assert {settings.broker.password_file, settings.omero.password_file} == mounted
+        assert settings.omero.verify_tls
+
+    @pytest.mark.parametrize("name", OF_THE_FLEET)
+    def test_variables_are_settings_and_name_mounted_secrets(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given the variables of a service, the settings accept them and the password is one of its secrets."""
+        one = services()[name]
+        for variable, value in one["environment"].items():
+            if variable != "OMERO_FLEET_CONFIG":
+                monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+        settings = load(FILES / "fleet.toml")
+
+        assert settings.broker.password_file is not None
+        assert settings.broker.password_file.name == f"broker-{settings.broker.user}"
+        assert settings.broker.password_file.name in one["secrets"]
+
+    def test_the_broker_keeps_a_delivery_for_seven_days_and_loads_its_users(self) -> None:
+        conf = (FILES / "rabbitmq.conf").read_text(encoding="utf-8")
+        lines = dict(line.split(" = ") for line in conf.splitlines() if " = " in line and not line.startswith("#"))
+
+        assert int(lines["consumer_timeout"]) == 7 * 24 * 3600 * 1000
+        assert lines["load_definitions"] == "/run/secrets/broker-definitions"
+        assert "broker-definitions" in services()["rabbitmq"]["secrets"]
+
+
+def make_secrets(folder: Path, *lanes: str) -> subprocess.CompletedProcess[str]:
+    flags = [word for lane in lanes for word in ("--lane", lane)]
+    command = [sys.executable, "-I", str(ROOT / "tools/make_secrets.py"), str(folder), *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+
+
+class TestSecrets:
+    """tools/make_secrets.py."""
+
+    def test_it_makes_every_secret_that_compose_mounts(self, tmp_path: Path) -> None:
+        made = make_secrets(tmp_path / "secrets", "hcs")
+
+        assert made.returncode == 0, made.stderr
+        assert {Path(one["file"]).name for one in document()["secrets"].values()} <= {
+            path.name for path in (tmp_path / "secrets").iterdir()
+        }
+
+    def test_others_cannot_enter_the_folder_but_containers_can_read_the_files(self, tmp_path: Path) -> None:
+        make_secrets(tmp_path / "secrets", "hcs")
+
+        assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+        assert all(path.stat().st_mode & 0o777 == 0o444 for path in (tmp_path / "secrets").iterdir())
+
+    def test_the_broker_can_check_the_passwords_but_not_read_them(self, tmp_path: Path) -> None:
+        """Given the definitions, each hash is the salted SHA-256 of the password beside it, which stands nowhere."""
+        make_secrets(tmp_path, "hcs")
+        text = (tmp_path / "broker-definitions").read_text(encoding="utf-8")
+
+        for one in json.loads(text)["users"]:
+            password = (tmp_path / f"broker-{one['name']}").read_text(encoding="utf-8")
+            salted = base64.b64decode(one["password_hash"])
+            assert salted[4:] == hashlib.sha256(salted[:4] + password.encode()).digest()
+            assert password not in text
+
+    def test_permissions_are_those_that_the_tests_use(self, tmp_path: Path) -> None:
+        """Given the private stack's users, compose gives the same names, tags, patterns and topic permissions."""
+        make_secrets(tmp_path, "hcs", "confocal")
+        made = json.loads((tmp_path / "broker-definitions").read_text(encoding="utf-8"))
+        known = users(("hcs", "confocal"))
+
+        assert {(one["name"], tuple(one["tags"])) for one in made["users"]} == {(one.name, one.tags) for one in known}
+        assert {(one["user"], one["configure"], one["write"], one["read"]) for one in made["permissions"]} == {
+            (one.name, one.configure, one.write, one.read) for one in known
+        }
+        assert {(one["user"], one["exchange"], one["write"], one["read"]) for one in made["topic_permissions"]} == {
+            (one.name, topic.exchange, topic.write, topic.read) for one in known for topic in one.topics
+        }
+
+    def test_a_lane_is_added_without_changing_what_is_there(self, tmp_path: Path) -> None:
+        make_secrets(tmp_path, "hcs")
+        before = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("[!.]*")}
+        make_secrets(tmp_path, "confocal")
+        after = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("[!.]*")}
+
+        assert after.keys() - before.keys() == {"broker-confocal"}
+        assert {name for name in before if before[name] != after[name]} == {"broker-definitions"}
+        named = {one["name"] for one in json.loads(after["broker-definitions"])["users"]}
+        assert {"hcs", "confocal"} <= named
+
+    def test_passwords_are_long_and_differ(self, tmp_path: Path) -> None:
+        make_secrets(tmp_path, "hcs")
+        passwords = [
+            path.read_text(encoding="utf-8") for path in tmp_path.iterdir() if path.name[-11:] != "definitions"
+        ]
+
+        assert len(set(passwords)) == len(passwords)
+        assert all(len(password) >= 32 for password in passwords)
+
+    @pytest.mark.parametrize("lane", ["../hcs", "HCS", "", "worker", "definitions", "a.b", "a b"])
+    def test_a_lane_that_is_no_name_or_taken_is_refused(self, lane: str, tmp_path: Path) -> None:
+        refused = make_secrets(tmp_path / "secrets", lane)
+
+        assert refused.returncode == 2
+        assert "no name of a lane" in refused.stderr
+        assert not (tmp_path / "secrets").exists()
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction of a Dockerfile."""
+
+    word: str
+    rest: str
+    stage: str
+
+    @property
+    def list(self) -> list[str]:
+        """The rest in exec form."""
+        items: list[str] = json.loads(self.rest)
+        return items
+
+
+def instructions() -> Iterator[Instruction]:
+    text = re.sub(r"(?m)^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    stage = ""
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word == "FROM":
+            stage = rest.rpartition(" AS ")[2]
+        if word:
+            yield Instruction(word, rest.strip(), stage)
+
+
+def parents() -> dict[str, str]:
+    froms = (one.rest.split(" AS ") for one in instructions() if one.word == "FROM")
+    return {name: base for base, name in froms}
+
+
+def lineage(stage: str) -> list[str]:
+    """A stage and what it is built on, itself first."""
+    return [stage, *lineage(parents()[stage])] if stage in parents() else []
+
+
+def last(stage: str, word: str) -> Instruction:
+    found = [one for name in reversed(lineage(stage)) for one in instructions() if one.stage == name]
+    return [one for one in found if one.word == word][-1]
+
+
+class TestDockerfile:
+    """The Dockerfile."""
+
+    def test_there_are_two_images_and_the_worker_is_the_default(self) -> None:
+        assert {"producer", "worker"} <= parents().keys()
+        assert list(parents())[-1] == "worker"
+
+    def test_the_base_is_a_pinned_official_image(self) -> None:
+        outside = {base for base in parents().values() if base not in parents()}
+        assert outside == {"python:3.12-slim-bookworm"}
+
+    def test_every_copied_file_exists_and_the_builder_is_given_it(self) -> None:
+        given = [line.removeprefix("!") for line in lines(".dockerignore") if line.startswith("!")]
+        for one in instructions():
+            if one.word in {"COPY", "ADD"} and "--from=" not in one.rest:
+                *sources, _ = shlex.split(one.rest)
+                for source in sources:
+                    assert (ROOT / source).exists(), source
+                    assert any(Path(source).is_relative_to(path) for path in given), source
+
+    def test_every_copy_between_stages_names_a_stage(self) -> None:
+        named = {found for one in instructions() for found in re.findall(r"--from=(\S+)", one.rest)}
+        assert named <= parents().keys()
+
+    def test_nothing_is_given_to_the_builder_that_is_not_listed(self) -> None:
+        """Given passwords may lie beside the Dockerfile, the builder's context is a list of what it may have."""
+        assert lines(".dockerignore")[0] == "*"
+
+    @pytest.mark.parametrize("image", ["producer", "worker"])
+    def test_the_command_is_the_fleets_in_exec_form(self, image: str) -> None:
+        """Given exec form, the fleet itself gets SIGTERM, not a shell that ignores it."""
+        assert last(image, "ENTRYPOINT").list == ["omero-fleet"]
+        assert last(image, "CMD").list == {"producer": ["--help"], "worker": ["work"]}[image]
+
+    @pytest.mark.parametrize("image", ["producer", "worker"])
+    def test_it_does_not_run_as_root(self, image: str) -> None:
+        """Given Kubernetes can only judge numbers, the user is one, and not 0."""
+        user, group = map(int, last(image, "USER").rest.split(":"))
+        assert user > 0
+        assert group > 0
+
+    def test_the_health_check_asks_healthz_on_the_port_of_the_settings(self) -> None:
+        text = last("worker", "HEALTHCHECK").rest
+        command = json.loads(text[text.index("CMD ") + 4 :])
+
+        assert command[:2] == ["python", "-c"]
+        compile(command[2], "HEALTHCHECK", "exec")
+        assert "{load().metrics.port}/healthz" in command[2]
+
+    @pytest.mark.parametrize(("problem", "code"), [(None, 0), ("the taker is silent", 1)])
+    def test_the_health_check_says_what_healthz_says(self, problem: str | None, code: int) -> None:
+        """Given a process that is alive or not, the image's check, run as it stands, ends with 0 or 1."""
+        text = last("worker", "HEALTHCHECK").rest
+        _, *arguments = json.loads(text[text.index("CMD ") + 4 :])
+        health = Health(MetricsSettings(), CollectorRegistry(), live={"taker": lambda: problem}, ready={})
+        health.start()
+        try:
+            environment = {"PATH": os.environ["PATH"], "OMERO_FLEET_METRICS__PORT": str(health.port)}
+            checked = subprocess.run(
+                [sys.executable, *arguments], env=environment, capture_output=True, timeout=RUN_SECONDS, check=False
+            )
+        finally:
+            health.stop()
+
+        assert checked.returncode == code
+
+    def test_every_package_is_pinned_with_its_hash(self) -> None:
+        """Given an install, it is from a list with hashes or from a wheel that another stage made."""
+        installs = [
+            one.rest.replace('", "', " ") for one in instructions() if "pip" in one.rest and "install" in one.rest
+        ]
+        installs = [text for text in installs if "apt-get" not in text]
+
+        assert len(installs) >= 5
+        for text in installs:
+            assert "--no-deps" in text
+            assert "--require-hashes" in text or "--no-index" in text
+
+    def test_the_producer_has_nothing_of_omero(self) -> None:
+        copies = [one.rest for name in lineage("producer") for one in instructions() if one.stage == name]
+        assert not any("worker" in text or "/ice" in text for text in copies)
+        assert "omero-py" not in (ROOT / "requirements/producer.txt").read_text(encoding="utf-8")
+
+    def test_no_secret_is_built_in(self) -> None:
+        for one in instructions():
+            assert not re.search(r"(?i)passw|secret|token", one.rest), one
+
+    def test_what_builds_the_package_is_pinned_too(self) -> None:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        pinned = {line.partition("==")[0] for line in lines("requirements/build.txt") if "==" in line}
+        wanted = {re.split(r"[<>=]", one)[0] for one in project["build-system"]["requires"]}
+
+        assert wanted <= pinned
+
+
+def lines(file: str) -> list[str]:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
