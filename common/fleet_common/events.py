@@ -214,6 +214,9 @@ def fold(events: Iterable[Event]) -> Status:
 
     Args:
         events: At least one event, all of the same request, in any order, duplicates allowed.
+
+    Raises:
+        ValueError: There is no event.
     """
     first, *others = events
     folded = Fold(first)

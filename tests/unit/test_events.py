@@ -218,7 +218,7 @@ def test_a_status_is_final_when_nothing_more_happens_by_itself(kind: Kind) -> No
 
 def test_no_events_have_no_status() -> None:
     """Silence is not a state."""
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="at least 1"):
         fold([])
 
 
