@@ -59,7 +59,7 @@ class OmeroServer:
         Raises:
             StackError: The deadline passed, or the server gave up; then it is stopped, or IceGrid would try for ever.
         """
-        what = f"OMERO (see {self._folders.log}/{BLITZ}.log)"
+        what = f"OMERO (see {BLITZ}.log and icegridnode.out in {self._folders.log})"
         try:
             processes.wait_until(self._ready_or_broken, deadline_seconds, what, self.node())
         except StackError:
