@@ -64,7 +64,14 @@ class Handler:
     def _decode(self, delivery: Delivery) -> ImportRequest:
         if submitted_by(delivery, self._parts.settings.worker.fleet_users) is None:
             raise Permanent(Reason.NO_USER_ID, "the request does not say which broker user submitted it")
-        return decode(delivery.body)
+        request = decode(delivery.body)
+        if request.lane != delivery.lane:
+            # Told before anything else: its events would speak in another lane's name.
+            raise Permanent(
+                Reason.NOT_ALLOWED,
+                f"not allowed: the request says lane {request.lane!r} but came through lane {delivery.lane!r}",
+            )
+        return request
 
     def _settle_unreadable(self, delivery: Delivery, error: RequestError) -> None:
         known = request_id_of(delivery)
