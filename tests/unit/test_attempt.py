@@ -1,0 +1,544 @@
+"""One attempt at one request, from the allow-list to the last election, against stand-ins for OMERO and the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_common.errors import LeaseLost, NeedsOperator, Permanent, Reason, RequestError, Transient, failure
+from fleet_common.events import Kind, Phase
+from fleet_common.messages import ChecksumAlgorithm, ImportRequest, Manifest, Options, Owner, Skip
+from fleet_common.metrics import fleet_version
+from fleet_common.targets import parse_target
+from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.omero.facts import SpecFile
+from fleet_worker.omero.state import State
+from fleet_worker.reporting import Reporter
+from support.builders import DIGEST, NOW, REQUEST_ID, a_fileset, a_source
+from support.fakes import DATASET, OWN_FILESET, facts_of
+from support.workers import CONTENT, LATER, PATH, FakeWorker, a_real_request, a_worker
+
+SLOT = "import.slot.omero"
+WHOLE_LIFE = [
+    "check owner",
+    "find",
+    "sudo alice screening",
+    "find target",
+    f"take {SLOT}.create.0",
+    "register",
+    f"release {SLOT}.create.0",
+    "find",
+    "upload 0",
+    f"take {SLOT}.import.0",
+    "start",
+    "wait",
+    "running closed",
+    f"release {SLOT}.import.0",
+    "read back 19",
+    "annotate 19",
+    "find",
+    "session closed",
+]
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[FakeWorker]:
+    """A worker on stand-ins."""
+    with a_worker(tmp_path) as made:
+        yield made
+
+
+def attempt(
+    worker: FakeWorker,
+    request: ImportRequest | None = None,
+    *,
+    check: Callable[[], None] = lambda: None,
+    number: int = 1,
+) -> Outcome:
+    """Try once."""
+    request = request or a_real_request()
+    reporter = Reporter(
+        request,
+        number,
+        "w1",
+        tell=worker.publisher.events.append,
+        metrics=worker.metrics,
+        clock=worker.parts.clock,
+        monotonic=worker.parts.monotonic,
+    )
+    return Attempt(worker.parts, Job(request, "phenix1", number), reporter, check).run()
+
+
+def refused(worker: FakeWorker, request: ImportRequest | None = None, **how: Any) -> RequestError:
+    """Try once, and fail."""
+    with pytest.raises(RequestError) as caught:
+        attempt(worker, request, **how)
+    return caught.value
+
+
+def assert_nothing_is_held(worker: FakeWorker) -> None:
+    """Every slot and lock that was taken was released, and every session closed."""
+    steps = worker.journal.steps
+    taken = [step.removeprefix("take ") for step in steps if step.startswith("take ")]
+    released = [step.removeprefix("release ") for step in steps if step.startswith("release ")]
+    assert sorted(taken) == sorted(released)
+    assert sum(step.startswith("sudo") for step in steps) == steps.count("session closed")
+    assert worker.metric("slots_held", kind="create") == worker.metric("slots_held", kind="import") == 0
+
+
+# --- the whole line -----------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_imported_step_by_step(worker: FakeWorker) -> None:
+    """In the order of the design, and nothing else happens."""
+    outcome = attempt(worker)
+    assert worker.journal.steps == WHOLE_LIFE
+    assert outcome.kind is Kind.IMPORTED
+    assert (outcome.result.fileset_id, outcome.result.image_ids, outcome.result.target) == (19, (101,), "Dataset:5")
+    assert (outcome.result.files, outcome.result.bytes, outcome.result.images, outcome.result.planes) == (1, 5, 1, 1)
+
+
+def test_the_server_is_told_everything_about_the_request(worker: FakeWorker) -> None:
+    """The key by which later attempts find the fileset, and the files as every worker names them."""
+    request = a_real_request()
+    attempt(worker, request, number=3)
+    (spec,) = worker.omero.specs
+    assert (spec.request_id, spec.digest, spec.attempt) == (str(REQUEST_ID), request.source.manifest.digest, 3)
+    assert (spec.source, spec.format, spec.files) == (f"hcs/{PATH}", "file", (SpecFile(f"hcs/{PATH}", len(CONTENT)),))
+    assert (spec.target, spec.reader_class, spec.fleet_version) == (DATASET, None, fleet_version())
+
+
+def test_without_options_the_official_importers_defaults_hold(worker: FakeWorker) -> None:
+    """Name from the file, SHA-1, nothing left out."""
+    attempt(worker)
+    (spec,) = worker.omero.specs
+    assert (spec.name, spec.description, spec.algorithm, spec.skip) == (None, None, ChecksumAlgorithm.SHA1_160, ())
+
+
+def test_the_options_are_handed_on(worker: FakeWorker) -> None:
+    """A field that is not honoured would be a lie."""
+    options = Options(
+        name="N",
+        description="D",
+        checksum_algorithm=ChecksumAlgorithm.MD5_128,
+        skip=(Skip.THUMBNAILS,),
+        parallel_upload=1,
+    )
+    attempt(worker, a_real_request(options=options))
+    (spec,) = worker.omero.specs
+    assert (spec.name, spec.description, spec.algorithm, spec.skip) == (
+        "N",
+        "D",
+        ChecksumAlgorithm.MD5_128,
+        (Skip.THUMBNAILS,),
+    )
+
+
+def test_the_hashes_of_what_was_sent_are_what_the_server_compares(worker: FakeWorker) -> None:
+    """In the order of the files."""
+    attempt(worker)
+    assert worker.omero.started_with == [(CONTENT.hex(),)]
+
+
+def test_what_stays_with_the_fileset_says_where_it_came_from(worker: FakeWorker) -> None:
+    """Provenance, and the phases that omero fs importtime reads."""
+    attempt(worker, number=2)
+    ((fileset, told, phases),) = worker.omero.annotations
+    assert fileset == OWN_FILESET
+    assert told == {
+        "result": "verified",
+        "verified_at": LATER.isoformat(),
+        "fleet_version": fleet_version(),
+        "attempt": "2",
+        "source": f"hcs/{PATH}",
+        "format": "file",
+        "batch": "tuesday",
+        "lane": "phenix1",
+        "submitted_at": NOW.isoformat(),
+        "submitted_by_host": "acquisition-1",
+        "files": "1",
+        "bytes": "5",
+        "images": "1",
+        "planes": "1",
+    }
+    assert phases == {Phase.METADATA: 0.5, Phase.PIXELDATA: 0.4, Phase.UPLOAD: pytest.approx(phases[Phase.UPLOAD])}
+    assert phases[Phase.UPLOAD] > 0
+
+
+def test_the_phases_are_told_in_order(worker: FakeWorker) -> None:
+    """What a person sees who waits."""
+    attempt(worker)
+    told = [event.progress.phase for event in worker.publisher.events if event.progress]
+    assert list(dict.fromkeys(told)) == [
+        Phase.CHECK,
+        Phase.TARGET,
+        Phase.REGISTER,
+        Phase.UPLOAD,
+        Phase.QUEUED,
+        Phase.PIXELDATA,
+        Phase.THUMBNAILS,
+        Phase.VERIFY,
+        Phase.ANNOTATE,
+    ]
+
+
+def test_the_slots_are_those_of_the_settings(worker: FakeWorker) -> None:
+    """One create slot and four import slots by default, shared by all workers of this server."""
+    attempt(worker)
+    (create, _), (imports, _) = worker.locks.asked
+    assert create == (f"{SLOT}.create.0",)
+    assert imports == tuple(f"{SLOT}.import.{index}" for index in range(4))
+    assert worker.metric("slot_wait_seconds_count", kind="import") == 1
+
+
+# --- refused before anything is sent --------------------------------------------------------------------------------
+
+OTHER_MANIFEST = Manifest(files=1, bytes=5, digest=DIGEST)
+BEFORE_ANYTHING_IS_SENT: list[tuple[str, dict[str, Any], type[RequestError], Reason]] = [
+    ("another user", {"owner": Owner(user="bob", group="screening")}, Permanent, Reason.NOT_ALLOWED),
+    ("another path", {"source": a_source(path="phenix10/cell.tif")}, Permanent, Reason.NOT_ALLOWED),
+    ("another lane", {"lane": "cv8000"}, Permanent, Reason.NOT_ALLOWED),
+    ("a missing file", {"source": a_source(path="phenix1/gone.tif")}, Transient, Reason.MANIFEST_DIFFERS),
+    ("another digest", {"source": a_source(path=PATH, manifest=OTHER_MANIFEST)}, Transient, Reason.MANIFEST_DIFFERS),
+    ("a format of another worker", {"source": a_source(path=PATH, format="columbus")}, Permanent, Reason.UNSUPPORTED),
+    ("an image for a Screen", {"target": "Screen:id:5"}, Permanent, Reason.TARGET_MISMATCH),
+    ("a name that OMERO refuses", {"source": a_source(path="phenix1/a:b.tif")}, Permanent, Reason.NAME_REFUSED),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "reason"),
+    [row[1:] for row in BEFORE_ANYTHING_IS_SENT],
+    ids=[row[0] for row in BEFORE_ANYTHING_IS_SENT],
+)
+def test_what_is_not_fit_is_refused_before_a_session_is_opened(
+    worker: FakeWorker, changes: dict[str, Any], kind: type[RequestError], reason: Reason
+) -> None:
+    """The owner's session is for imports only."""
+    error = refused(worker, a_real_request(**changes))
+    assert (type(error), error.reason) == (kind, reason)
+    assert not any(step.startswith(("sudo", "register")) for step in worker.journal.steps)
+
+
+def test_what_is_not_allowed_is_refused_before_omero_is_called(worker: FakeWorker) -> None:
+    """Nothing in OMERO can be found out through a lane that may not ask."""
+    refused(worker, a_real_request(owner=Owner(user="bob", group="screening")))
+    assert worker.journal.steps == []
+
+
+def test_a_share_that_is_not_mounted_here_is_no_missing_file(worker: FakeWorker) -> None:
+    """It costs no attempt."""
+    (worker.root / PATH).unlink()
+    (worker.root / PATH).parent.rmdir()
+    assert refused(worker).reason is Reason.SHARE_UNAVAILABLE
+
+
+def test_an_empty_file_is_for_good(worker: FakeWorker) -> None:
+    """It will not grow by waiting: the instrument's copy failed."""
+    (worker.root / PATH).write_bytes(b"")
+    error = refused(worker)
+    assert (type(error), error.reason) == (Permanent, Reason.FILE_EMPTY)
+
+
+@pytest.mark.parametrize(
+    "step", ["check owner", "find", "sudo alice screening", "find target", "register"], ids=lambda one: one.split()[0]
+)
+def test_a_failure_before_there_is_a_fileset_deletes_nothing(worker: FakeWorker, step: str) -> None:
+    """And gives everything back."""
+    worker.journal.fails[step] = failure(Reason.OMERO_REFUSED, "no")
+    assert refused(worker) is worker.journal.fails[step]
+    assert not any(one.startswith(("delete", "upload")) for one in worker.journal.steps)
+    if step != "sudo alice screening":
+        assert_nothing_is_held(worker)
+
+
+# --- what earlier attempts left -----------------------------------------------------------------------------------
+
+
+def test_a_complete_fileset_is_adopted_verified_and_annotated(worker: FakeWorker) -> None:
+    """Nothing is sent a second time."""
+    request = a_real_request()
+    worker.omero.filesets = [
+        a_fileset(7, State.COMPLETE, annotation={"digest": request.source.manifest.digest}),
+    ]
+    outcome = attempt(worker, request)
+    assert outcome.kind is Kind.ALREADY_IMPORTED
+    assert worker.journal.steps == [
+        "check owner",
+        "find",
+        "sudo alice screening",
+        "read back 7",
+        "annotate 7",
+        "session closed",
+    ]
+
+
+def test_an_adopted_fileset_that_differs_is_for_a_person(worker: FakeWorker) -> None:
+    """Each time the same answer, and nothing is deleted."""
+    request = a_real_request()
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, annotation={"digest": request.source.manifest.digest})]
+    worker.omero.facts = facts_of("cell.tif", 4)
+    for _ in range(2):
+        assert refused(worker, request).reason is Reason.VERIFICATION_FAILED
+    assert not any(step.startswith("delete") for step in worker.journal.steps)
+    assert [told["result"] for _, told, _ in worker.omero.annotations] == ["verification-failed"] * 2
+
+
+def test_what_was_verified_once_needs_no_files_any_more(worker: FakeWorker) -> None:
+    """A duplicate may wait until the instrument's disk is empty."""
+    request = a_real_request()
+    told = {"digest": request.source.manifest.digest, "result": "verified"}
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, annotation=told)]
+    (worker.root / request.source.path).unlink()
+    outcome = attempt(worker, request)
+    assert (outcome.kind, outcome.result.images) == (Kind.ALREADY_IMPORTED, 1)
+    assert worker.journal.steps == ["check owner", "find", "sudo alice screening", "read back 7", "session closed"]
+
+
+def test_a_verification_that_failed_once_gives_the_same_answer_without_looking_again(worker: FakeWorker) -> None:
+    """With the difference that was found, from the fileset's own annotation."""
+    request = a_real_request()
+    told = {"digest": request.source.manifest.digest, "result": "verification-failed", "difference": "well B03 is gone"}
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, annotation=told)]
+    error = refused(worker, request)
+    assert (error.reason, str(error)) == (Reason.VERIFICATION_FAILED, "Fileset:7: well B03 is gone")
+    assert worker.journal.steps == ["check owner", "find"]
+
+
+def test_debris_is_deleted_before_a_new_fileset_is_made(worker: FakeWorker) -> None:
+    """All of it."""
+    worker.omero.filesets = [a_fileset(7, State.BROKEN), a_fileset(8, State.UPLOAD_UNFINISHED)]
+    assert attempt(worker).kind is Kind.IMPORTED
+    steps = worker.journal.steps
+    assert steps.index("delete 7") < steps.index("delete 8") < steps.index("register")
+
+
+def test_debris_of_somebody_else_is_left_alone(worker: FakeWorker) -> None:
+    """Another user put the request id on a fileset of his own: the import happens all the same."""
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, owner_id=99), a_fileset(8, State.BROKEN, owner_id=99)]
+    assert attempt(worker).kind is Kind.IMPORTED
+    assert worker.journal.steps == WHOLE_LIFE
+
+
+def test_what_may_still_run_is_waited_for(worker: FakeWorker) -> None:
+    """It costs no attempt, and nothing is touched."""
+    worker.omero.filesets = [a_fileset(7, State.QUEUED_OR_RUNNING, session_closed=False)]
+    error = refused(worker)
+    assert (error.reason, "Fileset:7" in str(error)) == (Reason.LOCK_HELD, True)
+    assert worker.journal.steps == ["check owner", "find"]
+
+
+# --- the target ---------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_container_is_made_under_a_lock(worker: FakeWorker) -> None:
+    """Two workers, same new name, one container: it is looked for again inside the lock."""
+    worker.omero.missing_target = failure(Reason.TARGET_NOT_FOUND, "no Dataset Tuesday")
+    attempt(worker)
+    steps = worker.journal.steps
+    lock = worker.locks.asked[0][0][0]
+    at = steps.index("find target")
+    assert steps[at : at + 4] == ["find target", f"take {lock}", "make target", f"release {lock}"]
+    assert lock.startswith("import.lock.target.53.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"target": "Dataset:+name:A"}, {"target": "Dataset:+name:A"}, True),
+        ({"target": "Dataset:+name:A"}, {"target": "Dataset:+name:B"}, False),
+        ({"target": "Dataset:+name:A"}, {"target": "Project:name:P/Dataset:+name:A"}, False),
+    ],
+)
+def test_the_lock_is_that_of_the_target(
+    worker: FakeWorker, one: dict[str, Any], other: dict[str, Any], *, same: bool
+) -> None:
+    """Different names do not wait for each other."""
+    worker.omero.missing_target = failure(Reason.TARGET_NOT_FOUND, "none")
+    for changes in (one, other):
+        worker.omero.filesets = []
+        attempt(worker, a_real_request(**changes))
+    locks = [names[0] for names, _ in worker.locks.asked if ".lock." in names[0]]
+    assert (locks[0] == locks[1]) is same
+
+
+def test_a_target_given_by_id_is_never_made(worker: FakeWorker) -> None:
+    """A mistyped id is an error, without a lock."""
+    worker.omero.missing_target = failure(Reason.TARGET_NOT_FOUND, "no Dataset 6")
+    assert refused(worker, a_real_request(target="Dataset:id:6")) is worker.omero.missing_target
+    assert worker.omero.targets == [(parse_target("Dataset:id:6"), False)]
+    assert worker.locks.asked == []
+
+
+def test_a_target_that_may_not_be_linked_is_not_made_either(worker: FakeWorker) -> None:
+    """Only what is not there is made."""
+    worker.omero.missing_target = failure(Reason.TARGET_NOT_LINKABLE, "somebody else's")
+    assert refused(worker).reason is Reason.TARGET_NOT_LINKABLE
+    assert worker.locks.asked == []
+
+
+# --- elections ----------------------------------------------------------------------------------------------------
+
+
+def lands(worker: FakeWorker, at: str, state: State) -> None:
+    """At a step, a call of a killed worker lands: there is a rival with a lower id."""
+    rival = a_fileset(7, state, session_closed=state is State.COMPLETE)
+    worker.journal.does[at] = lambda: worker.omero.filesets.append(rival)
+
+
+def test_the_loser_of_an_election_deletes_its_own_before_it_sends_anything(worker: FakeWorker) -> None:
+    """The rival's fileset stays."""
+    lands(worker, "register", State.UPLOAD_UNFINISHED)
+    error = refused(worker)
+    assert (type(error), error.reason) == (Transient, Reason.ELECTION_LOST)
+    assert "Fileset:7 was there before Fileset:19" in str(error)
+    assert "upload 0" not in worker.journal.steps
+    assert [one.id for one in worker.omero.filesets] == [7]
+    assert_nothing_is_held(worker)
+
+
+def test_the_loser_of_the_last_election_deletes_what_it_has_completed(worker: FakeWorker) -> None:
+    """A rival that landed during a long import was there before."""
+    lands(worker, "annotate 19", State.COMPLETE)
+    assert refused(worker).reason is Reason.ELECTION_LOST
+    assert [one.id for one in worker.omero.filesets] == [7]
+    assert_nothing_is_held(worker)
+
+
+def test_an_error_in_the_last_election_deletes_nothing_complete(worker: FakeWorker) -> None:
+    """Nobody said that it was lost: the next attempt adopts the fileset."""
+    broken = failure(Reason.OMERO_REFUSED, "the query was refused")
+    worker.journal.does["annotate 19"] = lambda: worker.journal.fails.update({"find": broken})
+    assert refused(worker) is broken
+    assert "delete 19" not in worker.journal.steps
+
+
+# --- failures once there is a fileset -------------------------------------------------------------------------------
+
+IN_WORK: list[tuple[str, Reason, bool, bool]] = [
+    # (step that fails, reason, whether the server has answered by then, whether the own fileset is deleted)
+    ("upload 0", Reason.UPLOAD_DIFFERS, True, True),
+    ("upload 0", Reason.MANIFEST_DIFFERS, True, True),
+    ("upload 0", Reason.LEASE_LOST, True, True),
+    ("upload 0", Reason.SESSION_LOST, True, False),
+    ("upload 0", Reason.OMERO_UNAVAILABLE, True, False),
+    ("upload 0", Reason.OMERO_BUSY, True, False),
+    ("start", Reason.OMERO_REFUSED, True, False),
+    ("start", Reason.SESSION_LOST, True, False),
+    ("wait", Reason.IMPORT_FAILED, True, True),
+    ("wait", Reason.UNKNOWN_FORMAT, True, True),
+    ("wait", Reason.READER_FAILED, True, True),
+    ("wait", Reason.LEASE_LOST, False, False),
+    ("wait", Reason.OMERO_BUSY, False, False),
+    ("wait", Reason.SESSION_LOST, False, False),
+    ("read back 19", Reason.OMERO_REFUSED, True, False),
+    ("annotate 19", Reason.OMERO_REFUSED, True, False),
+]
+
+
+@pytest.mark.parametrize(("step", "reason", "answered", "deleted"), IN_WORK)
+def test_a_failed_attempt_leaves_no_debris_where_nothing_runs(
+    worker: FakeWorker, step: str, reason: Reason, *, answered: bool, deleted: bool
+) -> None:
+    """What the server may still work on, and what is complete, is left to the next attempt."""
+    worker.omero.answered = answered
+    worker.journal.fails[step] = failure(reason, "it failed")
+    assert refused(worker) is worker.journal.fails[step]
+    assert ("delete 19" in worker.journal.steps) is deleted
+    assert_nothing_is_held(worker)
+
+
+def test_a_fileset_that_cannot_be_deleted_does_not_hide_why(worker: FakeWorker) -> None:
+    """The first error is the one that counts."""
+    worker.journal.fails["wait"] = failure(Reason.UNKNOWN_FORMAT, "no image")
+    worker.journal.fails["delete 19"] = failure(Reason.OMERO_UNAVAILABLE, "gone")
+    assert refused(worker).reason is Reason.UNKNOWN_FORMAT
+
+
+def test_a_failed_verification_keeps_the_fileset_for_a_person(worker: FakeWorker) -> None:
+    """It is evidence, and says itself what is wrong with it."""
+    worker.omero.facts = replace(facts_of("cell.tif", 5), images=())
+    error = refused(worker)
+    assert (type(error), error.reason) == (NeedsOperator, Reason.VERIFICATION_FAILED)
+    assert "Fileset:19: no image" in str(error)
+    assert not any(step.startswith("delete") for step in worker.journal.steps)
+    ((fileset, told, _),) = worker.omero.annotations
+    assert (fileset, told) == (19, {"result": "verification-failed", "difference": str(error)})
+
+
+def test_a_checksum_that_differs_from_what_was_sent_is_a_failed_verification(worker: FakeWorker) -> None:
+    """The server holds other bytes."""
+    worker.omero.facts = facts_of("cell.tif", 5, b"cellz")
+    assert "has another checksum" in str(refused(worker))
+
+
+# --- files that arrive damaged ------------------------------------------------------------------------------------
+
+
+def test_a_file_that_differs_is_sent_again_and_then_started_again(worker: FakeWorker) -> None:
+    """Given one file that arrived damaged, when the server says so, then it alone travels again."""
+    worker.omero.differing = [(0,)]
+    assert attempt(worker).kind is Kind.IMPORTED
+    steps = worker.journal.steps
+    assert [step for step in steps if step in {"upload 0", "start", "wait"}] == [
+        "upload 0",
+        "start",
+        "upload 0",
+        "start",
+        "wait",
+    ]
+    assert worker.metric("upload_repeats_total") == 1
+
+
+def test_after_three_repairs_the_attempt_gives_up_and_deletes_its_fileset(worker: FakeWorker) -> None:
+    """The server refused it, so nothing runs."""
+    worker.omero.differing = [(0,)] * 4
+    assert refused(worker).reason is Reason.UPLOAD_DIFFERS
+    assert worker.journal.steps.count("start") == 4
+    assert worker.journal.steps.count("upload 0") == 4
+    assert worker.journal.steps[-3:] == [f"release {SLOT}.import.0", "delete 19", "session closed"]
+
+
+# --- a lost lock --------------------------------------------------------------------------------------------------
+
+
+class Lock:
+    """Says that it is lost from a given step on."""
+
+    def __init__(self, worker: FakeWorker, step: str) -> None:
+        self.lost = False
+        worker.journal.does[step] = self._lose
+
+    def _lose(self) -> None:
+        self.lost = True
+
+    def __call__(self) -> None:
+        """The check of an attempt."""
+        if self.lost:
+            raise LeaseLost("the lock of this request was lost")
+
+
+@pytest.mark.parametrize(
+    ("lost_at", "never", "deleted"),
+    [
+        ("find target", "register", False),
+        (f"take {SLOT}.create.0", None, True),
+        ("register", "upload 0", True),
+        ("upload 0", "start", True),
+        (f"take {SLOT}.import.0", "start", True),
+        ("start", "read back 19", False),
+    ],
+)
+def test_an_attempt_without_its_lock_stops_at_the_next_step(
+    worker: FakeWorker, lost_at: str, never: str | None, *, deleted: bool
+) -> None:
+    """Somebody else may own the request: no second fileset is left, unless the server is already at it."""
+    worker.omero.answered = False
+    assert isinstance(refused(worker, check=Lock(worker, lost_at)), LeaseLost)
+    assert never not in worker.journal.steps
+    assert ("delete 19" in worker.journal.steps) is deleted
+    assert_nothing_is_held(worker)
