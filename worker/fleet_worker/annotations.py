@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from fleet_common.events import Result
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import fleet_version
 from fleet_worker.omero.facts import ImportedFacts, ResolvedTarget
 
-_MAX_IDS = 1000
+RESULT: Final = "result"
+"""The pair of the key annotation that says how the verification ended: one of the next two."""
+VERIFIED: Final = "verified"
+FAILED: Final = "verification-failed"
+DIFFERENCE: Final = "difference"
+_MAX_IDS: Final = 1000
 
 
 def result_of(
@@ -36,7 +42,7 @@ def provenance(request: ImportRequest, attempt: int, result: Result, now: dateti
     """What stays with the fileset for as long as it exists: where it came from, who asked, and that it was verified."""
     source = request.source
     told = {
-        "result": "verified",
+        RESULT: VERIFIED,
         "verified_at": now.isoformat(timespec="seconds"),
         "fleet_version": fleet_version(),
         "attempt": str(attempt),

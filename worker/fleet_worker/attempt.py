@@ -19,16 +19,24 @@ from typing import Final
 
 import structlog
 
-from fleet_common.errors import Reason, RequestError, failure
+from fleet_common.errors import NeedsOperator, Reason, RequestError, failure
 from fleet_common.events import Kind, Phase, Result
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import fleet_version
 from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
 from fleet_worker.allow import check_allowed
-from fleet_worker.annotations import provenance, result_of
+from fleet_worker.annotations import DIFFERENCE, FAILED, RESULT, provenance, result_of
 from fleet_worker.files import FilesHere, find_files
-from fleet_worker.omero.facts import ChecksumsDiffer, ImportOutcome, ImportSpec, OwnerIds, ResolvedTarget, SpecFile
+from fleet_worker.omero.facts import (
+    ChecksumsDiffer,
+    ImportedFacts,
+    ImportOutcome,
+    ImportSpec,
+    OwnerIds,
+    ResolvedTarget,
+    SpecFile,
+)
 from fleet_worker.omero.running import RunningImport
 from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.upload import RegisteredImport
@@ -40,6 +48,7 @@ from fleet_worker.verification import verify
 
 _LOG = structlog.get_logger()
 _REPAIRS: Final = 3
+_MAX_DIFFERENCE: Final = 1000
 _TARGET_SECONDS: Final = 120.0
 _NOTHING_CAN_BE_DELETED: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST})
 
@@ -89,9 +98,9 @@ class Attempt:
             check_allowed(self._request, self._job.lane, self._parts.settings.worker.lanes)
             owner = self._parts.gateway.check_owner(self._request.owner.user, self._request.owner.group)
             found = self._plan(owner)
-            files = find_files(self._request, self._parts.shares)
+            files = None if found.verified else find_files(self._request, self._parts.shares)
         with self._parts.gateway.sudo(owner.user, owner.group) as session:
-            if found.step is Step.ADOPT_COMPLETE:
+            if files is None or found.step is Step.ADOPT_COMPLETE:
                 return self._adopt(session, files, found.fileset_id)
             for fileset_id in found.debris:
                 session.delete_fileset(fileset_id)
@@ -105,9 +114,12 @@ class Attempt:
             )
         return found
 
-    def _adopt(self, session: OwnerSession, files: FilesHere, fileset_id: int) -> Outcome:
-        """Verify and annotate what an earlier attempt imported, as if this one had."""
-        return Outcome(Kind.ALREADY_IMPORTED, self._verify_and_annotate(session, files, fileset_id, _Sent()))
+    def _adopt(self, session: OwnerSession, files: FilesHere | None, fileset_id: int) -> Outcome:
+        """Take what an earlier attempt imported as the result; verify it first unless that attempt has."""
+        if files is not None:
+            return Outcome(Kind.ALREADY_IMPORTED, self._verify_and_annotate(session, files, fileset_id, _Sent()))
+        facts = session.verify(fileset_id)
+        return Outcome(Kind.ALREADY_IMPORTED, result_of(self._request, facts, None, self._report.seconds))
 
     def _import(self, session: OwnerSession, owner: OwnerIds, files: FilesHere) -> Outcome:
         with self._report.phase(Phase.TARGET):
@@ -238,12 +250,20 @@ class Attempt:
     def _verify_and_annotate(self, session: OwnerSession, files: FilesHere, fileset_id: int, sent: _Sent) -> Result:
         with self._report.phase(Phase.VERIFY):
             facts = session.verify(fileset_id)
-            verify(files.plate, files.entries, sent.hashes, facts)
+            self._compare(session, files, sent, facts)
         with self._report.phase(Phase.ANNOTATE):
             result = result_of(self._request, facts, sent.target, self._report.seconds)
             told = provenance(self._request, self._job.number, result, self._parts.clock())
             session.annotate(fileset_id, told, sent.seconds)
         return result
+
+    def _compare(self, session: OwnerSession, files: FilesHere, sent: _Sent, facts: ImportedFacts) -> None:
+        """Verify; a failure is written on the fileset, so that every later attempt gives the same answer."""
+        try:
+            verify(files.plate, files.entries, sent.hashes, facts)
+        except NeedsOperator as error:
+            session.annotate(facts.fileset_id, {RESULT: FAILED, DIFFERENCE: str(error)[:_MAX_DIFFERENCE]}, {})
+            raise
 
     @contextmanager
     def _discarded_on_failure(self, session: OwnerSession, fileset_id: int) -> Iterator[None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fleet_common.errors import Reason, failure
+from fleet_worker.annotations import DIFFERENCE, FAILED, RESULT, VERIFIED
 from fleet_worker.omero.facts import OwnerIds
 from fleet_worker.omero.state import FilesetState, State, classify
 
@@ -32,11 +33,14 @@ class Plan:
         step: Import anew, take a complete fileset as the result, or wait for what may still run.
         fileset_id: The complete or running fileset; 0 for a new import.
         debris: Unfinished filesets of attempts that are certainly over; to be deleted first.
+        verified: Whether the complete fileset was verified when it was imported; then its files need not be there any
+            more, and an instrument's disk may be emptied while a duplicate of the request still waits.
     """
 
     step: Step
     fileset_id: int = 0
     debris: tuple[int, ...] = ()
+    verified: bool = False
 
 
 def ours(found: Iterable[FilesetState], owner: OwnerIds) -> tuple[FilesetState, ...]:
@@ -49,14 +53,14 @@ def plan(found: Iterable[FilesetState], owner: OwnerIds, digest: str) -> Plan:
     """Decide before an import.
 
     Raises:
-        NeedsOperator: Several complete filesets, or one that was made of other files.
+        NeedsOperator: Several complete filesets, or one that was made of other files, or one whose verification failed.
     """
     mine = ours(found, owner)
     complete = [state for state in mine if classify(state) is State.COMPLETE]
     if len(complete) > 1:
         raise failure(Reason.SEVERAL_FILESETS, f"complete filesets of this request: {_ids(complete)}")
     if complete:
-        return Plan(Step.ADOPT_COMPLETE, _same_files(complete[0], digest).id)
+        return _adopted(_same_files(complete[0], digest))
     busy = [state for state in mine if _may_run(state)]
     if busy:
         return Plan(Step.WAIT, busy[0].id)
@@ -70,6 +74,14 @@ def elected(found: Iterable[FilesetState], owner: OwnerIds, own_fileset_id: int)
     """
     rivals = [state.id for state in ours(found, owner) if _may_run(state) or classify(state) is State.COMPLETE]
     return min([*rivals, own_fileset_id])
+
+
+def _adopted(state: FilesetState) -> Plan:
+    result = state.annotation.get(RESULT)
+    if result == FAILED:
+        told = state.annotation.get(DIFFERENCE, "its verification failed when it was imported")
+        raise failure(Reason.VERIFICATION_FAILED, f"Fileset:{state.id}: {told}")
+    return Plan(Step.ADOPT_COMPLETE, state.id, verified=result == VERIFIED)
 
 
 def _may_run(state: FilesetState) -> bool:
