@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from fleet_stack import apt
 from fleet_stack.layout import Layout
 from fleet_stack.omero import java, wheels
 from fleet_stack.omero.data import DATA
@@ -46,6 +47,7 @@ def bioformats_classpath(layout: Layout) -> str:
 
 def used_files_classpath(cache: Path) -> str:
     """The class path with ``UsedFiles`` on it, compiled once for each version of its source and of Bio-Formats."""
+    apt.ensure(java.DEBIAN)
     jar = bioformats(cache)
     digest = hashlib.sha256(USED_FILES.read_bytes()).hexdigest()[:12]
     folder = jar.parent / f"used-files-{digest}"

@@ -14,6 +14,9 @@ from fleet_stack.console import run
 
 COMPILE_TIMEOUT_SECONDS: Final = 120.0
 
+# Tested with 17 (Debian 12); later releases of Debian have another one.
+DEBIAN: Final = {"openjdk-17-jdk-headless|default-jdk-headless": "javac"}
+
 _BASE: Final = (
     *("java.io", "java.lang", "java.lang.ref", "java.lang.reflect", "java.math", "java.net", "java.nio"),
     *("java.nio.charset", "java.nio.file", "java.text", "java.time", "java.util", "java.util.concurrent"),

@@ -35,7 +35,7 @@ SERVER_SOURCES: Final = ("java/GenSchema.java", "java/org/ini4j/IniFile.java")
 OLDEST_JAVA: Final = 17
 
 DEBIAN: Final = {
-    "openjdk-17-jdk-headless|default-jdk-headless": "javac",
+    **java.DEBIAN,
     "maven": "mvn",
     "postgresql": "/usr/lib/postgresql/*/bin/initdb",
     "zeroc-icegrid": "icegridnode",
