@@ -15,8 +15,8 @@ class OmeroSettings:
     Attributes:
         properties: Any ``omero.*`` setting, such as ``omero.db.poolsize``; the server's own defaults otherwise.
         heap: Largest Java heap of Blitz, as in ``-Xmx``.
-        java_options: More options for the Java of Blitz. By default its optimising compiler is off: a start then takes 8
-            instead of 19 seconds of processor time, which a stack seldom lives long enough to earn back.
+        java_options: More options for the Java of Blitz. By default its optimising compiler is off: a start then takes
+            8 instead of 19 seconds of processor time, which a stack seldom lives long enough to earn back.
         unsafe_db: Leave PostgreSQL's writes to the operating system, see ``database.Database``: imports take about half
             of the time, and only a crash of the whole machine loses the data of a stack that is made anew in seconds.
         indexer: Run the full text indexer, too (300 to 400 MB of memory).
