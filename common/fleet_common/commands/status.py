@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -14,7 +13,7 @@ from fleet_common.broker import EventReader
 from fleet_common.cli import Context
 from fleet_common.connect import broker_address
 from fleet_common.errors import UsageError
-from fleet_common.events import SUCCEEDED, Event, Status, encode_event, fold_all, roll_up
+from fleet_common.events import FINAL, SUCCEEDED, Event, Fold, Kind, Status, encode_event, fold_all, roll_up
 from fleet_common.exits import Exit
 
 _STATUS_LIST = pydantic.TypeAdapter(list[Status])
@@ -74,14 +73,14 @@ def follow(context: Context, /, request: str, timeout_seconds: float, *, as_json
       omero-fleet follow 0d2f4c31-8f0e-5b3a-9a52-6a7c5f1d2e3b --json
     """
     wanted = _request_id(request)
-    deadline = time.monotonic() + timeout_seconds
+    state: Kind | None = None
     with EventReader(broker_address(context.settings().broker)) as reader:
         for event in _until_final(reader.follow("first", deadline_seconds=timeout_seconds), wanted):
             click.echo(encode_event(event).decode() if as_json else render.event_line(event))
-            final = event
-    if time.monotonic() >= deadline:
+            state = event.kind
+    if state not in FINAL:
         return Exit.STILL_WAITING
-    return Exit.OK if final.kind in SUCCEEDED else Exit.DEAD
+    return Exit.OK if state in SUCCEEDED else Exit.DEAD
 
 
 def _request_id(text: str) -> uuid.UUID:
@@ -92,10 +91,11 @@ def _request_id(text: str) -> uuid.UUID:
 
 
 def _until_final(events: Iterator[Event], wanted: uuid.UUID) -> Iterator[Event]:
-    mine: list[Event] = []
+    known: Fold | None = None
     for event in events:
         if event.request_id == wanted:
-            mine.append(event)
+            known = known or Fold(event)
+            known.add(event)
             yield event
-            if fold_all(mine)[wanted].is_final:
+            if known.status.is_final:
                 return
