@@ -113,7 +113,7 @@ def _order(settings: Settings, given: dict[str, Any]) -> Order:
             priority=Priority(given["priority"]),
             batch=Batch(id=uuid.uuid4(), name=given["batch"] or default_batch),
             submitted_by=SubmittedBy(
-                host=settings.producer.host, instrument=settings.producer.instrument, person=getpass.getuser()
+                host=settings.producer.host, instrument=settings.producer.instrument, person=_person()
             ),
             options=Options(
                 name=given["name"],
@@ -126,6 +126,14 @@ def _order(settings: Settings, given: dict[str, Any]) -> Order:
         )
     except pydantic.ValidationError as error:
         raise UsageError(explain(error)) from error
+
+
+def _person() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return None
 
 
 def _shares(settings: Settings, flags: Sequence[str]) -> Shares:
