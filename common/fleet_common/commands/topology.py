@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 
 import click
 
 from fleet_common import broker
+from fleet_common.broker.topology import describe
 from fleet_common.cli import Context
 from fleet_common.connect import broker_address
 from fleet_common.errors import UsageError
@@ -19,6 +22,30 @@ _lanes = click.option("--lane", "lanes", multiple=True, help="A lane; repeatable
 @click.group()
 def topology() -> None:
     """Declare and verify the queues of the fleet."""
+
+
+@topology.command()
+@_lanes
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def show(context: Context, /, lanes: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what the fleet wants to have in the broker, without connecting to one.
+
+    \b
+    Examples:
+      omero-fleet topology show --lane phenix1
+      omero-fleet topology show --json
+    """
+    wanted = describe(broker.Names(), lanes_of(context.settings(), lanes))
+    if as_json:
+        click.echo(json.dumps(asdict(wanted), indent=2))
+        return
+    for exchange in wanted.exchanges:
+        click.echo(f"exchange {exchange.name} {exchange.kind} {_arguments(exchange.arguments)}".rstrip())
+    for queue in wanted.queues:
+        click.echo(f"queue {queue.name} {_arguments(queue.arguments)}")
+    for binding in wanted.bindings:
+        click.echo(f"binding {binding.exchange} -> {binding.queue} {binding.key}".rstrip())
 
 
 @topology.command()
@@ -64,6 +91,10 @@ def verify(context: Context, /, lanes: tuple[str, ...], *, as_json: bool) -> int
             click.echo(str(difference))
         click.echo(f"{len(found)} differences" if found else "broker and description agree")
     return Exit.DIFFERENT if found else Exit.OK
+
+
+def _arguments(arguments: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in arguments.items())
 
 
 def lanes_of(settings: Settings, chosen: tuple[str, ...]) -> tuple[str, ...]:
