@@ -109,7 +109,11 @@ def test_a_retry_comes_back_into_its_lane_after_the_tier(rabbit: Rabbit) -> None
     assert attempt_of(third, FLEET) == 1
     assert submitted_by(third, FLEET) == "demo"
     assert third.headers[FIRST_SEEN] == second.headers[FIRST_SEEN]
-    assert not [name for name in third.headers if name.startswith("x-")]
+    # RabbitMQ 3.10 shows its own count already at the first delivery.
+    assert {name: value for name, value in third.headers.items() if name.startswith("x-")} in (
+        {},
+        {"x-delivery-count": 0},
+    )
 
 
 def test_a_hand_back_is_at_once_in_its_lane_and_costs_no_attempt(rabbit: Rabbit) -> None:

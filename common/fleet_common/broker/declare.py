@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import tenacity
+
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.channels import Channel, on_throwaway
 from fleet_common.broker.failures import BrokerRefused, BrokerUnavailable
@@ -20,6 +22,8 @@ from fleet_common.broker.topology import Binding, Exchange, Queue, StreamBounds,
 CONFLICT: Final = 406
 _CONNECT_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 30.0
+_STARTING_SECONDS: Final = 30.0
+_AGAIN_SECONDS: Final = 0.3
 
 Ask = Callable[[Channel, Callable[[Any], None]], None]
 
@@ -61,13 +65,20 @@ def connected(address: BrokerAddress) -> Iterator[Link]:
 
 
 def ask(link: Link, what: str, question: Ask) -> None:
-    """Ask one thing on a throw-away channel.
+    """Ask one thing on a throw-away channel; a broker that is still starting is asked again for 30 s.
 
     Raises:
+        BrokerUnavailable: The connection was lost, or the broker did not get ready.
         BrokerRefused: With the object's name, and what to do.
     """
+    patient = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(BrokerUnavailable),
+        stop=tenacity.stop_after_delay(_STARTING_SECONDS),
+        wait=tenacity.wait_fixed(_AGAIN_SECONDS),
+        reraise=True,
+    )
     try:
-        link.call(on_throwaway(question), _ANSWER_SECONDS)
+        patient(link.call, on_throwaway(question), _ANSWER_SECONDS)
     except BrokerRefused as error:
         advice = (
             "; it exists with other arguments: `omero-fleet topology verify` shows which, and a queue can only be "

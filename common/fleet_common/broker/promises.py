@@ -40,7 +40,7 @@ def meaning(reason: BaseException) -> BrokerFailure:
     if isinstance(reason, pika.exceptions.ChannelClosedByBroker):
         if _STARTING in reason.reply_text:
             # RabbitMQ says 404 of a queue that is there, for some seconds after its own start.
-            return BrokerUnavailable(f"RabbitMQ is still starting: {reason.reply_text}")
+            return BrokerUnavailable(f"RabbitMQ is still starting, or has lost a queue: {reason.reply_text}")
         return BrokerRefused(f"RabbitMQ refused: {reason.reply_text}", reason.reply_code)
     return BrokerUnavailable(f"the connection to RabbitMQ is gone: {explain(reason)}")
 
