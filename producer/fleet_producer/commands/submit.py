@@ -29,6 +29,7 @@ from fleet_common.messages import Batch, ChecksumAlgorithm, Options, Owner, Prio
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
+from fleet_common.targets import parse_target
 from fleet_producer.prepare import Order, Prepared, prepare
 from fleet_producer.publish import publish_all
 from fleet_producer.waiting import Display, Outcomes, collect
@@ -108,7 +109,7 @@ def _order(settings: Settings, given: dict[str, Any]) -> Order:
     try:
         return Order(
             owner=Owner(user=given["user"], group=given["group"]),
-            target=given["target"],
+            target=_target(given["target"]),
             lane=lane,
             priority=Priority(given["priority"]),
             batch=Batch(id=uuid.uuid4(), name=given["batch"] or default_batch),
@@ -126,6 +127,14 @@ def _order(settings: Settings, given: dict[str, Any]) -> Order:
         )
     except pydantic.ValidationError as error:
         raise UsageError(explain(error)) from error
+
+
+def _target(text: str) -> str:
+    try:
+        parse_target(text)
+    except ValueError as error:
+        raise UsageError(f"--target: {error}") from error
+    return text
 
 
 def _person() -> str | None:
