@@ -1,0 +1,259 @@
+"""omero-fleet status and follow: where requests are, from the event log."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pytest
+
+from fleet_common import cli, render
+from fleet_common.broker import BrokerUnavailable
+from fleet_common.commands import status as command
+from fleet_common.errors import Reason
+from fleet_common.events import Event, Kind, Phase, Progress, Result, fold
+from fleet_common.exits import Exit
+from fleet_common.messages import Batch
+from support.builders import BATCH, REQUEST_ID, an_event
+
+OTHER = uuid.UUID("7f8b1c60-1a57-4a3e-9d6a-0f6f0f4a9b12")
+WEDNESDAY = Batch(id=uuid.uuid4(), name="wednesday")
+RESULT = Result(fileset_id=7, plate_ids=(51, 52), files=1, bytes=5, images=2)
+LOG = [
+    an_event(Kind.ACCEPTED, batch=BATCH, source="hcs/a.tif"),
+    an_event(Kind.ACCEPTED, request_id=OTHER, lane="cv8000", batch=WEDNESDAY, source="hcs/b.tif"),
+    an_event(Kind.IMPORTED, 1, 1, worker="w1", result=RESULT),
+    an_event(
+        Kind.DEAD,
+        1,
+        1,
+        request_id=OTHER,
+        lane="cv8000",
+        worker="w2",
+        reason=Reason.FILE_EMPTY,
+        message="b.tif is empty",
+        next_action="Copy it again.",
+    ),
+]
+
+
+@dataclass
+class Log:
+    """The event log: what was told, and how far somebody may read."""
+
+    events: list[Event] = field(default_factory=lambda: list(LOG))
+    fails: Exception | None = None
+    followed: list[tuple[str, float]] = field(default_factory=list)
+    read_on: int = 0
+
+    def __enter__(self) -> Self:
+        if self.fails is not None:
+            raise self.fails
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+
+    def read_all(self) -> Iterator[Event]:
+        """Everything that there is."""
+        return iter(self.events)
+
+    def follow(self, start: str, *, deadline_seconds: float) -> Iterator[Event]:
+        """Everything, until the time is up."""
+        self.followed.append((start, deadline_seconds))
+        for event in self.events:
+            self.read_on += 1
+            yield event
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """An event log, and an account for it."""
+    made = Log()
+    monkeypatch.setattr(command, "EventReader", lambda _address: made)
+    monkeypatch.setenv("OMERO_FLEET_BROKER__USER", "operator")
+    monkeypatch.setenv("OMERO_FLEET_BROKER__PASSWORD", "hunter2")
+    monkeypatch.delenv("OMERO_FLEET_CONFIG", raising=False)
+    return made
+
+
+@dataclass
+class Commands:
+    """Runs the command line."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and standard output."""
+        code = cli.run(list(arguments))
+        return code, self.capsys.readouterr().out
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        """The JSON output of status."""
+        rows = json.loads(self("status", "--json", *arguments)[1])
+        assert isinstance(rows, list)
+        return rows
+
+
+@pytest.fixture
+def fleet(capsys: pytest.CaptureFixture[str]) -> Commands:
+    """The command line."""
+    return Commands(capsys)
+
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+def test_every_request_is_shown_with_why_and_what_to_do(log: Log, fleet: Commands) -> None:
+    """And how many are in which state."""
+    assert log.events
+    code, out = fleet("status")
+    assert code == Exit.OK
+    assert out.splitlines() == [
+        f"{REQUEST_ID}  imported  attempt 1  on w1",
+        "    hcs/a.tif",
+        "    Fileset:7 Plate:51, Plate:52",
+        f"{OTHER}  dead  attempt 1  on w2",
+        "    hcs/b.tif",
+        "    file-empty: b.tif is empty Copy it again.",
+        "2 requests: 1 imported, 1 dead",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], [REQUEST_ID, OTHER]),
+        (["--batch", "tuesday"], [REQUEST_ID]),
+        (["--batch", str(WEDNESDAY.id)], [OTHER]),
+        (["--lane", "cv8000"], [OTHER]),
+        (["--lane", "cv8000", "--batch", "tuesday"], []),
+        ([str(REQUEST_ID)], [REQUEST_ID]),
+        ([str(OTHER)[:8]], [OTHER]),
+        ([str(OTHER)[:8].upper()], [OTHER]),
+        ([str(OTHER)[:8], str(REQUEST_ID)[:8]], [REQUEST_ID, OTHER]),
+        (["ffff"], []),
+        (["--batch", "tues"], []),
+    ],
+    ids=str,
+)
+def test_what_is_asked_for_is_shown(log: Log, fleet: Commands, arguments: list[str], expected: list[uuid.UUID]) -> None:
+    """By batch, lane, and the beginning of ids; all conditions must hold."""
+    assert log.events
+    assert [row["request_id"] for row in fleet.rows(*arguments)] == [str(one) for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], Exit.OK),
+        (["--lane", "nothing-yet"], Exit.OK),
+        (["ffff"], Exit.NOT_FOUND),
+        (["--batch", "monday"], Exit.NOT_FOUND),
+        ([str(REQUEST_ID)], Exit.OK),
+    ],
+    ids=str,
+)
+def test_a_request_or_batch_that_nobody_knows_is_an_error(
+    log: Log, fleet: Commands, arguments: list[str], expected: Exit
+) -> None:
+    """An empty lane is none."""
+    assert log.events
+    assert fleet("status", *arguments)[0] == expected
+
+
+def test_an_empty_log_is_no_error(log: Log, fleet: Commands) -> None:
+    """A new fleet."""
+    log.events.clear()
+    assert fleet("status") == (Exit.OK, "no requests\n")
+
+
+def test_a_broker_that_is_away_has_its_own_exit_code(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """And no traceback."""
+    log.fails = BrokerUnavailable("no connection to amqps://operator:hunter2@rabbit")
+    assert cli.run(["status"]) == Exit.UNREACHABLE
+    assert capsys.readouterr().err == "omero-fleet: no connection to amqps://***@rabbit\n"
+
+
+# --- follow --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([Kind.ACCEPTED, Kind.STARTED, Kind.IMPORTED], Exit.OK),
+        ([Kind.ALREADY_IMPORTED], Exit.OK),
+        ([Kind.STARTED, Kind.DEAD], Exit.DEAD),
+        ([Kind.CANCELLED], Exit.DEAD),
+        ([Kind.ACCEPTED, Kind.STARTED, Kind.RETRIED], Exit.STILL_WAITING),
+        ([], Exit.STILL_WAITING),
+    ],
+)
+def test_following_ends_by_the_outcome(log: Log, fleet: Commands, kinds: list[Kind], expected: Exit) -> None:
+    """0, 6 or 7, one line an event."""
+    log.events = [an_event(kind, int(kind is not Kind.ACCEPTED), seq) for seq, kind in enumerate(kinds)]
+    code, out = fleet("follow", str(REQUEST_ID), "--timeout", "5")
+    assert code == expected
+    assert len(out.splitlines()) == len(kinds)
+    assert log.followed == [("first", 5.0)]
+
+
+def test_following_shows_one_request_and_stops_at_its_outcome(log: Log, fleet: Commands) -> None:
+    """Not at that of another, and nothing is read after it."""
+    log.events = [*LOG, an_event(Kind.PROGRESS, 2)]
+    code, out = fleet("follow", str(OTHER), "--json")
+    assert code == Exit.DEAD
+    assert [json.loads(line)["kind"] for line in out.splitlines()] == ["accepted", "dead"]
+    assert log.read_on == len(LOG)
+
+
+def test_following_needs_a_whole_id(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says where to find one."""
+    assert cli.run(["follow", "0d2f"]) == Exit.USAGE
+    assert "'0d2f' is no request id; omero-fleet status lists them" in capsys.readouterr().err
+    assert log.followed == []
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (1_500_000, "1.5 MB"),
+        (2_000_000_000, "2.0 GB"),
+        (3 * 10**12, "3.0 TB"),
+        (3 * 10**15, "3000.0 TB"),
+    ],
+)
+def test_bytes_have_decimal_units(count: int, expected: str) -> None:
+    """As disks have."""
+    assert render.size(count) == expected
+
+
+def test_an_event_is_one_line() -> None:
+    """When, which, what, who, and how far."""
+    progress = Progress(phase=Phase.UPLOAD, files_done=2, files=4, bytes_done=1000, bytes=3000)
+    line = render.event_line(an_event(Kind.PROGRESS, 2, 3, worker="w1", progress=progress))
+    assert line == "2026-01-31 10:00:00 0d2f4c31 progress attempt 2 on w1 upload 2/4 files, 1.0 kB of 3.0 kB"
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (an_event(Kind.ACCEPTED), ""),
+        (an_event(Kind.PROGRESS, progress=Progress(phase=Phase.METADATA)), "metadata"),
+        (an_event(Kind.RETRIED, reason=Reason.LOCK_HELD), "lock-held:"),
+        (an_event(Kind.IMPORTED, result=RESULT.model_copy(update={"plate_ids": ()})), "Fileset:7 2 images"),
+    ],
+    ids=["nothing to say", "a phase without files", "a reason alone", "images without a plate"],
+)
+def test_details_say_what_is_known(event: Event, expected: str) -> None:
+    """Of events and statuses alike."""
+    assert render.detail(event) == render.detail(fold([event])) == expected

@@ -1,0 +1,481 @@
+"""omero-fleet submit: what it checks, publishes, prints and ends with, against stand-ins for the broker."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from fleet_common import cli
+from fleet_common.broker import (
+    BrokerAddress,
+    BrokerUnavailable,
+    Names,
+    Outgoing,
+    PublishRefused,
+    PublishTimeout,
+    PublishUnroutable,
+)
+from fleet_common.errors import Reason
+from fleet_common.events import Event, Kind, Result
+from fleet_common.exits import Exit
+from fleet_common.messages import ImportRequest, Priority, Skip, decode
+from fleet_producer.commands import submit as command
+from support.builders import NOW
+
+Tell = Callable[[ImportRequest], list[Event]]
+
+
+def event(request: ImportRequest, kind: Kind, **facts: Any) -> Event:
+    """An event that a worker tells."""
+    return Event(
+        event_id=uuid.uuid4(),
+        kind=kind,
+        request_id=request.request_id,
+        lane=request.lane,
+        at=NOW,
+        attempt=1,
+        seq=1,
+        **facts,
+    )
+
+
+def imported(request: ImportRequest) -> list[Event]:
+    """It went well."""
+    result = Result(fileset_id=7, plate_ids=(51,), files=1, bytes=5, images=1)
+    return [event(request, Kind.STARTED), event(request, Kind.IMPORTED, result=result)]
+
+
+def dead(request: ImportRequest) -> list[Event]:
+    """It did not."""
+    return [event(request, Kind.DEAD, reason=Reason.UNKNOWN_FORMAT, message="no reader", next_action="Convert it.")]
+
+
+def silence(_request: ImportRequest) -> list[Event]:
+    """Nobody took it yet."""
+    return []
+
+
+@dataclass
+class Broker:
+    """Both ends of the broker, and the journal of what was done with them."""
+
+    steps: list[str] = field(default_factory=list)
+    addresses: list[BrokerAddress] = field(default_factory=list)
+    lanes: list[list[str]] = field(default_factory=list)
+    messages: list[Outgoing] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    fails: dict[int, Exception] = field(default_factory=dict)
+    attach_fails: Exception | None = None
+    tell: Tell = silence
+
+    @property
+    def requests(self) -> list[ImportRequest]:
+        """What was published."""
+        return [decode(message.body) for message in self.messages]
+
+
+class FakePublisher:
+    """Confirms, or fails at the message that the test names."""
+
+    names = Names()
+
+    def __init__(self, broker: Broker, address: BrokerAddress) -> None:
+        self._broker = broker
+        broker.addresses.append(address)
+
+    def start(self) -> None:
+        """Connect."""
+        self._broker.steps.append("publisher started")
+
+    def stop(self, deadline_seconds: float) -> None:
+        """Disconnect."""
+        assert deadline_seconds > 0
+        self._broker.steps.append("publisher stopped")
+
+    def publish(self, message: Outgoing, *, deadline_seconds: float) -> None:
+        """Publish with confirm."""
+        assert deadline_seconds > 0
+        number = len(self._broker.messages)
+        if number in self._broker.fails:
+            raise self._broker.fails[number]
+        self._broker.steps.append("published")
+        self._broker.messages.append(message)
+
+    def publish_event(self, told: Event, *, required: bool) -> None:
+        """Tell."""
+        assert not required
+        self._broker.events.append(told)
+
+    def ring(self) -> None:
+        """Wake idle workers."""
+        self._broker.steps.append("rang")
+
+
+class FakeFollower:
+    """Tells what the test says about each request that was published."""
+
+    def __init__(self, broker: Broker, lanes: Sequence[str]) -> None:
+        self._broker = broker
+        broker.lanes.append(list(lanes))
+
+    def __enter__(self) -> Self:
+        if self._broker.attach_fails is not None:
+            raise self._broker.attach_fails
+        self._broker.steps.append("follower attached")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._broker.steps.append("follower detached")
+
+    def events(self, *, deadline_seconds: float) -> Iterator[Event]:
+        """Until the deadline."""
+        assert deadline_seconds > 0
+        for request in self._broker.requests:
+            yield from self._broker.tell(request)
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    """A broker, and an account for it in the environment."""
+    made = Broker()
+    monkeypatch.setattr(command, "Publisher", lambda address: FakePublisher(made, address))
+    monkeypatch.setattr(command, "LiveFollower", lambda _address, lanes: FakeFollower(made, lanes))
+    monkeypatch.setenv("OMERO_FLEET_BROKER__USER", "phenix1")
+    monkeypatch.setenv("OMERO_FLEET_BROKER__PASSWORD", "hunter2")
+    monkeypatch.delenv("OMERO_FLEET_CONFIG", raising=False)
+    return made
+
+
+@dataclass
+class Call:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The requests of the JSON output."""
+        rows = json.loads(self.out)["requests"]
+        assert isinstance(rows, list)
+        return rows
+
+
+@dataclass
+class Submitting:
+    """Runs the command on files of one share."""
+
+    root: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def file(self, name: str, content: bytes = b"cells") -> str:
+        """Write a file on the share."""
+        (self.root / name).write_bytes(content)
+        return str(self.root / name)
+
+    def __call__(self, *arguments: str, target: str = "Dataset:+name:D") -> Call:
+        """Run it with the usual owner, target and share."""
+        usual = ["--share", f"hcs={self.root}", "--target", target, "--user", "alice", "--group", "screening"]
+        return self.bare("submit", *arguments, *usual)
+
+    def bare(self, *arguments: str) -> Call:
+        """Run it with these arguments alone."""
+        code = cli.run(list(arguments))
+        captured = self.capsys.readouterr()
+        return Call(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def submit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Submitting:
+    """The command, on a share of its own."""
+    return Submitting(tmp_path, capsys)
+
+
+# --- published -----------------------------------------------------------------------------------------------------
+
+
+def test_one_request_is_published_for_each_path(broker: Broker, submit: Submitting) -> None:
+    """In the order of the paths, all of one batch, told as accepted, and the doorbell is rung once at the end."""
+    call = submit(submit.file("a.tif"), submit.file("b.tif"))
+    assert call.code == Exit.OK
+    assert [request.source.path for request in broker.requests] == ["a.tif", "b.tif"]
+    assert len({request.batch.id for request in broker.requests}) == 1
+    assert [told.kind for told in broker.events] == [Kind.ACCEPTED] * 2
+    assert broker.steps == ["publisher started", "published", "published", "rang", "publisher stopped"]
+
+
+def test_a_message_carries_its_id_and_its_key(broker: Broker, submit: Submitting) -> None:
+    """To the exchange for requests, into the own lane, persistent and mandatory."""
+    submit(submit.file("a.tif"), "--priority", "urgent")
+    (message,), (request,) = broker.messages, broker.requests
+    assert (message.exchange, message.routing_key) == ("import.requests", "phenix1.urgent")
+    assert (message.message_id, message.timestamp) == (str(request.request_id), request.submitted_at)
+    assert (message.persistent, message.mandatory) == (True, True)
+
+
+def test_the_request_id_is_printed(broker: Broker, submit: Submitting) -> None:
+    """One line a request."""
+    call = submit(submit.file("a.tif"))
+    assert call.out == f"{broker.requests[0].request_id} accepted hcs/a.tif\n"
+
+
+def test_the_same_as_json(broker: Broker, submit: Submitting) -> None:
+    """For programs."""
+    (row,) = submit(submit.file("a.tif"), "--json", "--batch", "tuesday").rows
+    assert row == {
+        "request_id": str(broker.requests[0].request_id),
+        "source": "hcs/a.tif",
+        "format": "file",
+        "lane": "phenix1",
+        "batch": {"id": str(broker.requests[0].batch.id), "name": "tuesday"},
+        "files": 1,
+        "bytes": 5,
+        "state": "accepted",
+    }
+
+
+def test_every_option_reaches_the_request(broker: Broker, submit: Submitting) -> None:
+    """None is accepted and forgotten."""
+    options = "--lane cv8000 --priority bulk --batch tuesday --name N --description D --checksum-algorithm MD5-128"
+    submit(submit.file("a.tif"), *options.split(), "--skip", "thumbnails", "--skip", "minmax", "--parallel-upload", "2")
+    (request,) = broker.requests
+    assert (request.lane, request.priority, request.batch.name) == ("cv8000", Priority.BULK, "tuesday")
+    assert request.options.model_dump(mode="json") == {
+        "name": "N",
+        "description": "D",
+        "checksum_algorithm": "MD5-128",
+        "skip": ["thumbnails", "minmax"],
+        "parallel_upload": 2,
+    }
+    assert (request.owner.user, request.owner.group, request.target) == ("alice", "screening", "Dataset:+name:D")
+
+
+def test_skip_all_is_every_skip(broker: Broker, submit: Submitting) -> None:
+    """As the official importer means it."""
+    submit(submit.file("a.tif"), "--skip", "all")
+    assert broker.requests[0].options.skip == tuple(Skip)
+
+
+def test_again_is_another_request(broker: Broker, submit: Submitting) -> None:
+    """And without it, the same one."""
+    path = submit.file("a.tif")
+    for more in ((), (), ("--again",), ("--again",)):
+        submit(path, *more)
+    first, second, third, fourth = (request.request_id for request in broker.requests)
+    assert first == second
+    assert len({first, third, fourth}) == 3
+
+
+def test_the_lane_is_that_of_the_settings_before_that_of_the_user(
+    broker: Broker, submit: Submitting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker user speaks for its lane where nothing else is said."""
+    path = submit.file("a.tif")
+    submit(path)
+    monkeypatch.setenv("OMERO_FLEET_PRODUCER__LANE", "confocal")
+    submit(path)
+    submit(path, "--lane", "hcs")
+    assert [request.lane for request in broker.requests] == ["phenix1", "confocal", "hcs"]
+
+
+def test_a_user_without_a_name_may_submit(broker: Broker, submit: Submitting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container runs under a number."""
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert submit(submit.file("a.tif")).code == Exit.OK
+    assert broker.requests[0].submitted_by.person is None
+
+
+def test_the_password_goes_to_the_broker_only(broker: Broker, submit: Submitting) -> None:
+    """Neither printed nor published."""
+    call = submit(submit.file("a.tif"))
+    assert broker.addresses[0].password.get_secret_value() == "hunter2"
+    assert "hunter2" not in call.out + call.err + repr(broker.messages) + repr(broker.addresses)
+
+
+# --- checked only --------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_publishes_nothing_and_needs_no_broker(
+    broker: Broker, submit: Submitting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an account."""
+    monkeypatch.delenv("OMERO_FLEET_BROKER__PASSWORD")
+    call = submit(submit.file("a.tif"), "--dry-run")
+    assert (call.code, broker.steps) == (Exit.OK, [])
+    assert call.out.endswith(" checked hcs/a.tif\n")
+
+
+def test_when_one_path_is_not_fit_nothing_is_published(broker: Broker, submit: Submitting) -> None:
+    """And every problem is told, with what to do."""
+    paths = [submit.file("a.tif"), submit.file("b.tif", b""), str(submit.root / "gone.tif")]
+    call = submit(*paths)
+    assert (call.code, broker.steps, call.out) == (Exit.REFUSED, [], "")
+    assert f"{paths[1]}: file-empty: " in call.err
+    assert f"{paths[2]}: manifest-differs: " in call.err
+    assert "2 of 3 are not fit for import; nothing was published" in call.err
+
+
+@pytest.mark.parametrize("target", ["Screen:id:5", "Screen:+name:X"])
+def test_an_image_for_a_screen_is_refused(broker: Broker, submit: Submitting, target: str) -> None:
+    """OMERO would say OK and link nothing."""
+    call = submit(submit.file("a.tif"), target=target)
+    assert (call.code, broker.steps) == (Exit.REFUSED, [])
+    assert "target-mismatch" in call.err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--priority", "high"], "'high' is not one of 'urgent', 'normal', 'bulk'"),
+        (["--checksum-algorithm", "md5"], "'md5' is not one of"),
+        (["--skip", "everything"], "'everything' is not one of"),
+        (["--parallel-upload", "0"], "parallel_upload: Input should be greater than or equal to 1"),
+        (["--parallel-upload", "x"], "'x' is not a valid integer"),
+        (["--name", "x" * 256], "name: String should have at most 255 characters"),
+        (["--lane", "Phenix 1"], "lane: String should match pattern"),
+        (["--batch", "two\nlines"], "name: Value error, must hold printable characters only"),
+        (["--share", "hcs"], "--share wants NAME=DIR, not 'hcs'"),
+        (["--share", "=dir"], "--share wants NAME=DIR, not '=dir'"),
+        (["--nonsense"], "No such option"),
+    ],
+    ids=lambda one: str(one)[:30],
+)
+def test_a_wrong_option_is_a_usage_error(broker: Broker, submit: Submitting, more: list[str], says: str) -> None:
+    """Said without a traceback, before anything is done."""
+    call = submit(submit.file("a.tif"), *more)
+    assert (call.code, broker.steps) == (Exit.USAGE, [])
+    assert says in call.err
+    assert "Traceback" not in call.err
+
+
+def test_a_target_that_is_none_is_a_usage_error(broker: Broker, submit: Submitting) -> None:
+    """With the accepted forms."""
+    call = submit(submit.file("a.tif"), target="Datset:id:5")
+    assert (call.code, broker.steps) == (Exit.USAGE, [])
+    assert "write Dataset:id:5" in call.err
+
+
+def test_without_any_share_it_says_how_to_name_one(broker: Broker, submit: Submitting) -> None:
+    """On a host without settings."""
+    call = submit.bare("submit", submit.file("a.tif"), "--target", "Dataset:id:5", "--user", "a", "--group", "g")
+    assert (call.code, broker.steps) == (Exit.USAGE, [])
+    assert "name one with --share NAME=DIR" in call.err
+
+
+def test_without_a_password_it_says_what_to_set(
+    broker: Broker, submit: Submitting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And for which account."""
+    monkeypatch.delenv("OMERO_FLEET_BROKER__PASSWORD")
+    call = submit(submit.file("a.tif"))
+    assert (call.code, broker.steps) == (Exit.USAGE, [])
+    assert "no password for the account 'phenix1': set password_file" in call.err
+
+
+@pytest.mark.parametrize("option", ["--target", "--user", "--group"])
+def test_what_is_required_is_named(submit: Submitting, option: str) -> None:
+    """As click does."""
+    given = {"--target": "Dataset:id:5", "--user": "a", "--group": "g"}
+    words = [word for name, value in given.items() if name != option for word in (name, value)]
+    call = submit.bare("submit", submit.file("a.tif"), *words)
+    assert call.code == Exit.USAGE
+    assert f"Missing option '{option}'" in call.err
+
+
+# --- the broker does not take it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PublishTimeout("confirm timed out after 60 s"), Exit.NOT_CONFIRMED),
+        (PublishRefused("the queue is full"), Exit.NOT_PUBLISHED),
+        (PublishRefused("no permission", 403), Exit.NOT_PUBLISHED),
+        (PublishUnroutable("found no queue"), Exit.NOT_PUBLISHED),
+        (BrokerUnavailable("no connection"), Exit.NOT_PUBLISHED),
+    ],
+    ids=["no confirm", "full", "no permission", "unroutable", "unreachable"],
+)
+def test_without_a_confirm_it_says_that_it_may_be_repeated(
+    broker: Broker, submit: Submitting, error: Exception, expected: Exit
+) -> None:
+    """Each with its documented exit code."""
+    broker.fails[0] = error
+    call = submit(submit.file("a.tif"))
+    assert (call.code, call.out) == (expected, "")
+    assert str(error) in call.err
+    assert "The same command may safely be repeated: nothing is imported twice." in call.err
+    assert broker.steps == ["publisher started", "publisher stopped"]
+
+
+def test_the_connection_is_closed_when_the_second_request_fails(broker: Broker, submit: Submitting) -> None:
+    """One is published, and told so."""
+    broker.fails[1] = PublishTimeout("confirm timed out")
+    assert submit(submit.file("a.tif"), submit.file("b.tif")).code == Exit.NOT_CONFIRMED
+    assert [told.kind for told in broker.events] == [Kind.ACCEPTED]
+    assert broker.steps[-1] == "publisher stopped"
+
+
+def test_nothing_is_published_when_nobody_can_follow(broker: Broker, submit: Submitting) -> None:
+    """With --wait the follower comes first."""
+    broker.attach_fails = BrokerUnavailable("not attached within 30 s")
+    assert submit(submit.file("a.tif"), "--wait").code == Exit.NOT_PUBLISHED
+    assert broker.messages == []
+
+
+# --- waiting -------------------------------------------------------------------------------------------------------
+
+
+def test_the_follower_is_attached_before_anything_is_published(broker: Broker, submit: Submitting) -> None:
+    """Or the outcome could come before anybody listens; it follows the one lane of the call."""
+    broker.tell = imported
+    submit(submit.file("a.tif"), "--wait")
+    assert broker.steps.index("follower attached") < broker.steps.index("published")
+    assert broker.lanes == [["phenix1"]]
+
+
+@pytest.mark.parametrize(("tell", "expected"), [(imported, Exit.OK), (dead, Exit.DEAD), (silence, Exit.STILL_WAITING)])
+def test_with_wait_it_ends_by_the_outcome(broker: Broker, submit: Submitting, tell: Tell, expected: Exit) -> None:
+    """0, 6 or 7."""
+    broker.tell = tell
+    call = submit(submit.file("a.tif"), "--wait")
+    assert call.code == expected
+    assert broker.steps[-1] == "follower detached"
+
+
+def test_without_wait_nobody_follows(broker: Broker, submit: Submitting) -> None:
+    """A producer that does not wait needs no right to follow."""
+    submit(submit.file("a.tif"))
+    assert broker.lanes == []
+
+
+def test_an_outcome_is_printed_with_what_omero_holds(broker: Broker, submit: Submitting) -> None:
+    """The plate's id is what people look for."""
+    broker.tell = imported
+    assert "imported hcs/a.tif Fileset:7 Plate:51" in submit(submit.file("a.tif"), "--wait").out
+
+
+def test_a_death_is_printed_with_why_and_what_to_do(broker: Broker, submit: Submitting) -> None:
+    """On the same line."""
+    broker.tell = dead
+    assert "dead hcs/a.tif unknown-format: no reader Convert it." in submit(submit.file("a.tif"), "--wait").out
+
+
+def test_the_whole_status_is_in_the_json(broker: Broker, submit: Submitting) -> None:
+    """Beside the state."""
+    broker.tell = imported
+    (row,) = submit(submit.file("a.tif"), "--wait", "--json").rows
+    assert row["state"] == "imported"
+    assert (row["status"]["result"]["fileset_id"], row["status"]["result"]["plate_ids"]) == (7, [51])
