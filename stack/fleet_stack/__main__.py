@@ -76,7 +76,7 @@ def up(name: str, only: str, version: str | None, settings: tuple[str, ...], in_
     OMERO (1 to 2 minutes). After that a start takes less than a minute.
     """
     began = time.monotonic()
-    options = Options(version, parse_settings(settings))
+    options = Options(version, parse_settings(settings), optimise_java=True)
     description = stack.up(name, parse_only(only), options)
     click.echo(description.as_json() if in_json else summary(description, time.monotonic() - began))
 

@@ -88,7 +88,7 @@ def main(name: str, version: str | None, report: Path, **sizes: int) -> None:
             size=sizes["size"],
             seed=int(time.time()),
         )
-        found = run(name, Options(version), spec)
+        found = run(name, Options(version, optimise_java=True), spec)
     except StackError as error:
         click.echo(f"demo: {error}", err=True)
         sys.exit(1)
