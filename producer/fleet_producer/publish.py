@@ -6,16 +6,28 @@ after that and is best effort, because a status does not need it. Used by the co
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import Final
 
-from fleet_common.broker import Names, Outgoing, Publisher, PublishRefused, PublishTimeout, PublishUnroutable
+from fleet_common.broker import (
+    BrokerFailure,
+    Names,
+    Outgoing,
+    Publisher,
+    PublishRefused,
+    PublishTimeout,
+    PublishUnroutable,
+)
 from fleet_common.errors import FleetError
 from fleet_common.events import Event, Kind
 from fleet_common.messages import ImportRequest, encode
 from fleet_common.metrics import Metrics
 from fleet_producer.prepare import Prepared
+
+_EVENT_SECONDS: Final = 10.0
 
 
 def publish_all(
@@ -42,8 +54,14 @@ def publish_all(
     """
     for one in prepared:
         _publish(publisher, one.request, deadline_seconds, metrics)
-        publisher.publish_event(accepted(one.request, clock()), required=False)
+        _tell(publisher, accepted(one.request, clock()))
         yield one
+
+
+def _tell(publisher: Publisher, event: Event) -> None:
+    """Wait for the confirm, because this process may end a moment later; but the request stands without its event."""
+    with contextlib.suppress(BrokerFailure):
+        publisher.publish_event(event, required=True, deadline_seconds=_EVENT_SECONDS)
 
 
 def accepted(request: ImportRequest, now: datetime) -> Event:

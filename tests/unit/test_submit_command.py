@@ -108,9 +108,10 @@ class FakePublisher:
         self._broker.steps.append("published")
         self._broker.messages.append(message)
 
-    def publish_event(self, told: Event, *, required: bool) -> None:
+    def publish_event(self, told: Event, *, required: bool, deadline_seconds: float) -> None:
         """Tell."""
-        assert not required
+        assert required
+        assert deadline_seconds < 60
         self._broker.events.append(told)
 
     def ring(self) -> None:
