@@ -54,6 +54,10 @@ def definitions(known: tuple[BrokerUser, ...], passwords: dict[str, str]) -> dic
             {"user": user.name, "vhost": VHOST, "configure": user.configure, "write": user.write, "read": user.read}
             for user in known
         ],
+        "exchanges": [
+            {"name": name, "vhost": VHOST, "type": "topic", "durable": True, "auto_delete": False, "arguments": {}}
+            for name in sorted({topic.exchange for user in known for topic in user.topics})
+        ],
         "topic_permissions": [
             {"user": user.name, "vhost": VHOST, "exchange": topic.exchange, "write": topic.write, "read": topic.read}
             for user in known

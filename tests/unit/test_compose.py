@@ -21,6 +21,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from fleet_common.broker import Names
+from fleet_common.broker.topology import describe
 from fleet_common.health import Health
 from fleet_common.settings import MetricsSettings, load
 from fleet_stack.rabbitmq.permissions import users
@@ -228,6 +230,16 @@ class TestSecrets:
         assert {(one["user"], one["exchange"], one["write"], one["read"]) for one in made["topic_permissions"]} == {
             (one.name, topic.exchange, topic.write, topic.read) for one in known for topic in one.topics
         }
+
+    def test_exchanges_with_topic_permissions_are_declared(self, tmp_path: Path) -> None:
+        """Given RabbitMQ 4.3 does not start with a topic permission for no exchange, both stand in the definitions."""
+        make_secrets(tmp_path, "hcs")
+        made = json.loads((tmp_path / "broker-definitions").read_text(encoding="utf-8"))
+        described = {one.name: one for one in describe(Names(), ("hcs",)).exchanges}
+
+        assert {one["name"] for one in made["exchanges"]} == {one["exchange"] for one in made["topic_permissions"]}
+        for one in made["exchanges"]:
+            assert (one["type"], one["arguments"]) == (described[one["name"]].kind, described[one["name"]].arguments)
 
     def test_a_lane_is_added_without_changing_what_is_there(self, tmp_path: Path) -> None:
         make_secrets(tmp_path, "hcs")

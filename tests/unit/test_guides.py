@@ -94,7 +94,7 @@ def test_broker_users_are_those_of_the_tests() -> None:
     page = (ROOT / "docs/how-to/broker-users.md").read_text(encoding="utf-8").replace("\\|", "|")
     rows = {tuple(re.findall(r"`([^`]*)`", line)): line for line in page.splitlines() if line.startswith("| `")}
 
-    for user in users(("hcs",)):
+    for user in users(("phenix1",)):
         name = next(row for row in rows if row[0] == user.name and user.configure in row)
         assert tuple(part for part in name if part.startswith("^")) == (user.configure, user.write, user.read)
         assert all(tag in rows[name] for tag in user.tags)
