@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_worker.omero.redact import MAX_TAIL, redact, sentence, tail
+from fleet_worker.omero.redact import MAX_TAIL, redact, sentence, tail, trace
 
 
 @given(st.uuids(), st.booleans(), st.text(max_size=20))
@@ -38,3 +38,12 @@ def test_a_tail_keeps_the_end_in_whole_lines() -> None:
     assert kept.startswith("line ")
     assert kept.endswith("line 1999")
     assert tail("x" * 5000) == "x" * MAX_TAIL
+
+
+def test_a_trace_keeps_what_failed_and_what_caused_it() -> None:
+    """The server's own frames below the reader are many and the same each time."""
+    frames = "".join(f"\tat ome.services.Frame{number}.run(Frame.java:1)\n" for number in range(300))
+    kept = trace(f"java.lang.Outer: no\n\tat loci.formats.in.SomeReader.initFile(S.java:1)\n{frames}Caused by: inner\n")
+    assert kept.startswith("java.lang.Outer: no\n\tat loci.formats.in.SomeReader")
+    assert kept.endswith("Caused by: inner")
+    assert len(kept.splitlines()) == 22

@@ -11,6 +11,7 @@ from typing import Final
 
 MAX_TAIL: Final = 4000
 _MAX_LINE: Final = 600
+_MAX_FRAMES: Final = 20
 
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
 _SECRET = re.compile(r"(?i)\b(pass(?:word|wd)?|secret|token)(\s*[=:]\s*)(?!check\b)\S+")
@@ -35,3 +36,13 @@ def tail(text: str) -> str:
         return clean
     cut = clean[-MAX_TAIL:]
     return cut.partition("\n")[2] or cut
+
+
+def trace(text: str) -> str:
+    """A redacted Java stack trace: every exception with its first 20 frames, for those tell the reader that failed."""
+    kept, frames = [], 0
+    for line in text.splitlines():
+        frames = frames + 1 if line.lstrip().startswith("at ") else 0
+        if frames <= _MAX_FRAMES:
+            kept.append(line)
+    return tail("\n".join(kept))

@@ -14,7 +14,7 @@ import omero
 
 from fleet_common.errors import Reason, RequestError, Transient, failure
 from fleet_worker.omero.classify import Fault, ServerError, classify_call, classify_server, fault_of
-from fleet_worker.omero.redact import sentence, tail
+from fleet_worker.omero.redact import sentence, tail, trace
 
 _NO_OVERRIDES: Mapping[str, Reason] = MappingProxyType({})
 _MS = 1000
@@ -53,7 +53,7 @@ def server_error(what: str, error: ServerError, log: str = "") -> RequestError:
     """
     said = error.message or _headline(error.stacktrace) or "no message"
     text = f"{what} failed in the server: {error.name}: {sentence(said)}"
-    return failure(classify_server(error), text, log_tail=tail(log or error.stacktrace or error.message))
+    return failure(classify_server(error), text, log_tail=tail(log) or trace(error.stacktrace) or tail(error.message))
 
 
 def _headline(stacktrace: str) -> str:
