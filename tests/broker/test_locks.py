@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_the_default_patience_is_eight_seconds(rabbit: Rabbit) -> None:
     with Proxy(rabbit.description.amqp_port) as proxy:
         lease = taken(rabbit.locks(rabbit.plain("worker", proxy.port)).try_take(LOCK))
         proxy.hold()
-        assert 6.5 < seconds_until(lambda: lease.lost, 15) < 9.5
+        assert 6.5 < seconds_until(lambda: lease.lost, 20) < 12
 
 
 def test_a_lease_survives_a_short_cut_because_it_is_taken_again_at_once(rabbit: Rabbit) -> None:
@@ -194,12 +195,14 @@ def test_nobody_takes_a_new_slot_right_after_his_own_reconnect(rabbit: Rabbit) -
     """Given a worker that was cut off, then a lock is his at once, a slot only after the grace."""
     with Proxy(rabbit.description.amqp_port) as proxy:
         locks = rabbit.locks(rabbit.plain("worker", proxy.port), QUICK)
-        assert seconds_until(lambda: locks.take_one_of(SLOTS, 5, stop=never)) < 1  # the first connection has no grace
+        assert seconds_until(lambda: locks.take_one_of(SLOTS, 5, stop=never)) < 2  # the first connection has no grace
+        cut_at = time.monotonic()
         proxy.cut()
         until(lambda: locks._link.connected and locks._link.generation == 2)
-        assert seconds_until(lambda: locks.try_take(LOCK)) < 1
-        assert seconds_until(lambda: locks.take_one_of([LOCK + "x"], 5, stop=never)) < 1
-        assert 1 < seconds_until(lambda: locks.take_one_of(SLOTS, 10, stop=never)) < 5
+        assert seconds_until(lambda: locks.try_take(LOCK)) < 2
+        assert seconds_until(lambda: locks.take_one_of([LOCK + "x"], 5, stop=never)) < 2
+        locks.take_one_of(SLOTS, 20, stop=never)
+        assert time.monotonic() - cut_at >= QUICK.new_slot_grace_seconds
 
 
 def _after_restart(rabbit: Rabbit, make: Callable[[Locks], Lease | None]) -> tuple[Lease, Locks]:

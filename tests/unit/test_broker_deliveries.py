@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from fleet_common.broker import Delivery, Link, attempt_of, submitted_by, without_broker_headers
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.deliveries import Origin, count_deliveries, delivery_from
-from fleet_common.broker.link import version_numbers
+from fleet_common.broker.linkstate import version_numbers
 from fleet_common.messages import Priority
 
 OLD, MIDDLE, NEW = (3, 10, 8), (4, 0, 5), (4, 3, 6)

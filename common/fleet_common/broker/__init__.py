@@ -26,7 +26,8 @@ from fleet_common.broker.follower import LiveFollower
 from fleet_common.broker.inspect import Depth, exchange_exists, queue_depth
 from fleet_common.broker.lanes import LaneSource
 from fleet_common.broker.leases import Lease
-from fleet_common.broker.link import Backoff, Link, LinkState
+from fleet_common.broker.link import Link
+from fleet_common.broker.linkstate import Backoff, LinkState
 from fleet_common.broker.locks import Locks, Timing
 from fleet_common.broker.names import RETRY_TIERS_SECONDS, Names, pick_tier
 from fleet_common.broker.publisher import Publisher

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fleet_common.broker.link import Connection, Operation
 from fleet_common.broker.promises import Promise, T, fail, keep, meaning
+from fleet_common.broker.session import Connection, Operation
 
 Channel = Any
 """A ``pika.channel.Channel``."""

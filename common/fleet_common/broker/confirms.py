@@ -2,7 +2,7 @@
 
 Role: the bookkeeping of confirms and returns. One message per channel makes every answer unambiguous: a closed channel
 refuses exactly the message that was on it. Neighbours: ``publisher``. Threading: all on the link's thread, but for
-:meth:`BestEffort.offer`, which any thread may call.
+:meth:`BestEffort.offer` and :meth:`BestEffort.wait_settled`, which any thread may call.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, Final
 import pika
 
 from fleet_common.broker.channels import Channel, open_channel
-from fleet_common.broker.link import Connection, Link
+from fleet_common.broker.link import Link
 from fleet_common.broker.promises import Promise, fail, keep, meaning
+from fleet_common.broker.session import Connection
 
 JSON: Final = "application/json"
 
@@ -110,7 +111,7 @@ class BestEffort:
     def __init__(self, link: Link, most_on_the_way: int = 256) -> None:
         self._link = link
         self._most = most_on_the_way
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._on_the_way = 0
         self._dropped = 0
         self._channel: Channel = None
@@ -126,7 +127,7 @@ class BestEffort:
     def offer(self, message: Outgoing) -> bool:
         """Send a message if that is possible right now; False when it was dropped."""
         state = self._link.state
-        with self._lock:
+        with self._changed:
             if not state.connected or state.blocked or self._on_the_way >= self._most:
                 self._dropped += 1
                 return False
@@ -136,10 +137,16 @@ class BestEffort:
         self._settle(1, lost=True)
         return False
 
+    def wait_settled(self, deadline_seconds: float) -> bool:
+        """Wait until nothing is on the way; False when something still is by the deadline."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._on_the_way, deadline_seconds)
+
     def _settle(self, count: int, *, lost: bool) -> None:
-        with self._lock:
+        with self._changed:
             self._on_the_way -= count
             self._dropped += count if lost else 0
+            self._changed.notify_all()
 
     # --- on the link's thread ---
 

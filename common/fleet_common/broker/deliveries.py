@@ -19,8 +19,9 @@ import pika.exceptions
 
 from fleet_common.broker.channels import Channel, close
 from fleet_common.broker.failures import BrokerFailure
-from fleet_common.broker.link import Connection, Link
+from fleet_common.broker.link import Link
 from fleet_common.broker.promises import Promise, keep
+from fleet_common.broker.session import Connection
 from fleet_common.messages import Priority
 
 ACQUIRED_COUNT_SINCE: Final = (4, 3)

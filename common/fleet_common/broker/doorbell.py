@@ -15,9 +15,10 @@ from typing import Any
 import structlog
 
 from fleet_common.broker.channels import Channel
-from fleet_common.broker.link import Connection, Link
+from fleet_common.broker.link import Link
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import meaning
+from fleet_common.broker.session import Connection
 
 _LOG = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from fleet_common.broker.address import BrokerAddress
-from fleet_common.broker.link import Backoff
+from fleet_common.broker.linkstate import Backoff
 from fleet_common.broker.names import Names
 from fleet_common.broker.streams import FOREVER, Start, StreamReader, never
 from fleet_common.broker.subscription import Message

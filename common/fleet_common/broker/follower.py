@@ -13,7 +13,8 @@ from typing import Any, Final, Self
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.channels import Channel
 from fleet_common.broker.eventlog import event_from
-from fleet_common.broker.link import Backoff, Link
+from fleet_common.broker.link import Link
+from fleet_common.broker.linkstate import Backoff
 from fleet_common.broker.names import Names
 from fleet_common.broker.streams import FOREVER, never
 from fleet_common.broker.subscription import Subscription

@@ -23,9 +23,10 @@ from fleet_common.broker.channels import Channel
 from fleet_common.broker.deliveries import Delivery, Origin, delivery_from
 from fleet_common.broker.doorbell import Doorbell
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused
-from fleet_common.broker.link import Connection, Link, Operation
+from fleet_common.broker.link import Link
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import Promise, T, fail, keep, meaning
+from fleet_common.broker.session import Connection, Operation
 from fleet_common.broker.waiting import Clock, Deadline
 from fleet_common.messages import Priority
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 import pika.exceptions
 import structlog
@@ -26,70 +25,17 @@ from pika.adapters.select_connection import IOLoop
 
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.connection import parameters, quiet
-from fleet_common.broker.failures import BrokerFailure, BrokerSilent, BrokerUnavailable
-from fleet_common.broker.promises import Promise, explain, fail, meaning
+from fleet_common.broker.failures import BrokerSilent, BrokerUnavailable
+from fleet_common.broker.linkstate import Backoff, LinkState, version_numbers
+from fleet_common.broker.promises import Promise, explain, fail
+from fleet_common.broker.session import STOPPED, Connection, Hook, Operation, Session, abort, close, perform
 
 T = TypeVar("T")
-Connection = Any
-"""A ``pika.SelectConnection``; pika ships no types."""
-Operation = Callable[[Connection, Promise[T]], None]
-Hook = Callable[[Connection], None]
-
 _LOG = structlog.get_logger()
-_STOPPED: Final = "the link was stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long the link waits between two tries to connect.
-
-    Attributes:
-        first_seconds: After the first failure; doubles with each further one.
-        most_seconds: The longest wait. Under 30, so that holders of slots are back before others may take new ones.
-        jitter_seconds: A random share on top, so that a fleet does not come back all at once.
-    """
-
-    first_seconds: float = 0.5
-    most_seconds: float = 10.0
-    jitter_seconds: float = 1.0
-
-    def strategy(self) -> tenacity.wait.wait_base:
-        """The same as a wait strategy of tenacity."""
-        growing = tenacity.wait_exponential(multiplier=self.first_seconds, max=self.most_seconds)
-        return growing + tenacity.wait_random(0, self.jitter_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """How a link is.
-
-    Attributes:
-        connected: Whether operations can be posted.
-        generation: Counts connections from 1; what belonged to an older one is lost.
-        blocked: The broker takes nothing that is published (memory or disk alarm).
-        reason: Why it is not connected or blocked, in one line; empty when all is well.
-    """
-
-    connected: bool = False
-    generation: int = 0
-    blocked: bool = False
-    reason: str = "not started"
 
 
 class _NeverOpened(Exception):
     """The connection could not be opened."""
-
-
-class _Session:
-    """One connection while it lives: touched under the link's lock only, but for the connection itself."""
-
-    __slots__ = ("connection", "loop", "opened", "pending")
-
-    def __init__(self, loop: Any) -> None:
-        self.loop = loop
-        self.connection: Connection = None
-        self.opened = False
-        self.pending: set[Future[Any]] = set()
 
 
 class Link:
@@ -117,7 +63,7 @@ class Link:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._state = LinkState()
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._server_version: tuple[int, ...] = (0, 0)
         self._on_open: list[Hook] = []
         self._thread = threading.Thread(target=self._run, name=f"broker-{role}", daemon=True)
@@ -165,10 +111,10 @@ class Link:
     def stop(self, deadline_seconds: float) -> None:
         """Close the connection in an orderly way, by force when the broker does not answer; final."""
         self._stopping.set()
-        self._post_to_loop(_close)
+        self._post_to_loop(close)
         self._join(deadline_seconds / 2)
         if self._thread.is_alive():
-            self._post_to_loop(_abort)
+            self._post_to_loop(abort)
             self._join(deadline_seconds / 2)
 
     def wait_connected(self, deadline_seconds: float) -> bool:
@@ -215,7 +161,7 @@ class Link:
     def _writable(self) -> bool:
         return self._state.connected and not self._state.blocked
 
-    def _enlist(self, operation: Operation[T], promise: Promise[T], generation: int | None) -> _Session:
+    def _enlist(self, operation: Operation[T], promise: Promise[T], generation: int | None) -> Session:
         with self._changed:
             session, state = self._session, self._state
             if session is None or not state.connected:
@@ -223,7 +169,7 @@ class Link:
             if generation not in {None, state.generation}:
                 raise BrokerUnavailable(f"the connection to {self.address} is another one since")
             session.pending.add(promise)
-            session.loop.add_callback_threadsafe(partial(_perform, operation, session, promise))
+            session.loop.add_callback_threadsafe(partial(perform, operation, session, promise))
             return session
 
     def _await(self, promise: Promise[T], deadline_seconds: float) -> T:
@@ -234,7 +180,7 @@ class Link:
                 raise BrokerSilent(f"{self.address} did not answer within {deadline_seconds:g} s") from None
             return promise.result()
 
-    def _act(self, action: Hook, session: _Session) -> None:
+    def _act(self, action: Hook, session: Session) -> None:
         try:
             action(session.connection)
         except pika.exceptions.AMQPError as error:
@@ -264,10 +210,10 @@ class Link:
                 connecting(self._live_once)
             # A connection that was open is missed at once, but not by a whole fleet in the same millisecond.
             self._stopping.wait(random.uniform(0, self._backoff.first_seconds))  # noqa: S311  spreads load
-        self._tell(replace(self._state, connected=False, blocked=False, reason=_STOPPED))
+        self._tell(replace(self._state, connected=False, blocked=False, reason=STOPPED))
 
     def _live_once(self) -> None:
-        session = _Session(IOLoop())
+        session = Session(IOLoop())
         try:
             self._connect(session)
             session.loop.start()
@@ -281,7 +227,7 @@ class Link:
         if not session.opened:
             raise _NeverOpened
 
-    def _connect(self, session: _Session) -> None:
+    def _connect(self, session: Session) -> None:
         session.connection = pika.SelectConnection(
             parameters(self.address, self.role),
             on_open_callback=partial(self._opened, session),
@@ -292,9 +238,9 @@ class Link:
         with self._changed:
             self._session = session
             if self._stopping.is_set():
-                session.loop.add_callback_threadsafe(partial(self._act, _close, session))
+                session.loop.add_callback_threadsafe(partial(self._act, close, session))
 
-    def _opened(self, session: _Session, connection: Connection) -> None:
+    def _opened(self, session: Session, connection: Connection) -> None:
         session.opened = True
         self._server_version = version_numbers(str(connection.server_properties.get("version", "")))
         connection.add_on_connection_blocked_callback(lambda _, frame: self._blocked(str(frame.method.reason)))
@@ -312,7 +258,7 @@ class Link:
             self._log.warning("broker takes nothing that is published", reason=reason)
         self._tell(replace(self._state, blocked=bool(reason), reason=reason and f"the broker is blocked: {reason}"))
 
-    def _ended(self, session: _Session, reason: str) -> None:
+    def _ended(self, session: Session, reason: str) -> None:
         if not self._stopping.is_set():
             self._log.warning("broker connection lost" if session.opened else "broker not reached", reason=reason)
         self._tell(replace(self._state, connected=False, blocked=False, reason=reason))
@@ -332,33 +278,3 @@ class Link:
     def _report(self, state: LinkState) -> None:
         if self._on_state is not None:
             self._on_state(state)
-
-
-def version_numbers(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``4.1.0-rc.1`` is (4, 1, 0)."""
-    head = re.split(r"[-+~]", text, maxsplit=1)[0]
-    return tuple(int(part) for part in head.split(".") if part.isdigit()) or (0, 0)
-
-
-def _perform(operation: Operation[T], session: _Session, promise: Promise[T]) -> None:
-    if promise.cancelled():
-        return
-    try:
-        operation(session.connection, promise)
-    except pika.exceptions.AMQPError as error:
-        fail(promise, meaning(error))
-    except BrokerFailure as error:
-        fail(promise, error)
-    except Exception as error:
-        fail(promise, error)
-
-
-def _close(connection: Connection) -> None:
-    if not (connection.is_closing or connection.is_closed):
-        connection.close()
-
-
-def _abort(connection: Connection) -> None:
-    if not connection.is_closed:
-        # Pika has no public way to give up on a broker that does not answer the closing of a channel.
-        connection._terminate_stream(pika.exceptions.ConnectionClosedByClient(200, _STOPPED))  # noqa: SLF001  see above

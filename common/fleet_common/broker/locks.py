@@ -26,9 +26,10 @@ from fleet_common.broker.channels import Channel, close
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused
 from fleet_common.broker.inspect import queue_depth
 from fleet_common.broker.leases import Lease, Patience
-from fleet_common.broker.link import Connection, Link
+from fleet_common.broker.link import Link
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import Promise, fail, keep, meaning
+from fleet_common.broker.session import Connection
 from fleet_common.broker.waiting import Clock, Deadline
 from fleet_common.errors import NeedsOperator, Reason, Transient
 

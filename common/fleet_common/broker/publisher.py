@@ -24,9 +24,11 @@ from fleet_common.broker.failures import (
     PublishTimeout,
     PublishUnroutable,
 )
-from fleet_common.broker.link import Backoff, Connection, Link, LinkState
+from fleet_common.broker.link import Link
+from fleet_common.broker.linkstate import Backoff, LinkState
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import Promise
+from fleet_common.broker.session import Connection
 from fleet_common.broker.waiting import Clock, Deadline
 from fleet_common.events import Event, encode_event
 
@@ -97,8 +99,10 @@ class Publisher:
         self.link.start()
 
     def stop(self, deadline_seconds: float) -> None:
-        """Close the connection; final."""
-        self.link.stop(deadline_seconds)
+        """Let what nobody waits for go out, within the first half of the deadline, and close the connection; final."""
+        deadline = Deadline(deadline_seconds)
+        self._best_effort.wait_settled(deadline_seconds / 2)
+        self.link.stop(deadline.left_seconds)
 
     def wait_connected(self, deadline_seconds: float) -> bool:
         """Wait until there is a connection; False when there is none by the deadline."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fleet_common.broker.channels import Channel, close, open_channel
-from fleet_common.broker.link import Connection, Operation
 from fleet_common.broker.promises import Promise, keep
+from fleet_common.broker.session import Connection, Operation
 
 _PREFETCH: Final = 1000
 _MOST_LOOKS: Final = 40

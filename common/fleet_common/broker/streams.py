@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, Self
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.channels import Channel
 from fleet_common.broker.failures import BrokerSilent, BrokerUnavailable
-from fleet_common.broker.link import Backoff, Link
+from fleet_common.broker.link import Link
+from fleet_common.broker.linkstate import Backoff
 from fleet_common.broker.streamend import find_end
 from fleet_common.broker.subscription import Attach, Message, Subscription
 from fleet_common.broker.waiting import Deadline

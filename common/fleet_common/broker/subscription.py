@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from fleet_common.broker.channels import Channel, close
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused, BrokerUnavailable
-from fleet_common.broker.link import Connection, Link
+from fleet_common.broker.link import Link
 from fleet_common.broker.promises import Promise, keep, meaning
+from fleet_common.broker.session import Connection
 
 PREFETCH: Final = 500
 _ACK_EVERY: Final = PREFETCH // 4
