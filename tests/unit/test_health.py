@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -140,7 +139,7 @@ def test_the_port_is_free_and_the_thread_gone_after_stop() -> None:
     health.start()
     port = health.port
     health.stop()
-    assert not any(thread.name == "health" for thread in threading.enumerate())
+    assert not health._thread.is_alive()
     again = Health(MetricsSettings(port=port), Metrics().registry, live={}, ready={})
     assert again.port == port
     again.start()
