@@ -78,6 +78,7 @@ def _message(error: BaseException) -> str:
 # Found anywhere in the text, first row first.
 CALL_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("not a member of group", Reason.OWNER_NOT_IN_GROUP),
+    ("Cannot find a user with name", Reason.OWNER_UNKNOWN),
     ("Cannot link to object", Reason.TARGET_NOT_LINKABLE),
     ("Group sudo is not permitted", Reason.OMERO_LOGIN_REFUSED),
     ("Cannot find path. Deleted?", Reason.IMPORT_INTERRUPTED),
@@ -137,6 +138,7 @@ CALL_NAMES: Final[Mapping[str, Reason]] = MappingProxyType(
 _TEXT_DECIDES: Final = frozenset(
     {
         "omero.SecurityViolation",
+        "omero.SessionException",
         "omero.ResourceError",
         "omero.InternalException",
         "omero.ValidationException",

@@ -1,9 +1,9 @@
 """Find or make the Screen, Dataset or Project that a target names, as ``omero import -T`` does.
 
 Where it differs: ``Project:name:P/Dataset:name:D`` looks for D inside P only, and a container of another group is
-refused before anything is uploaded. Threading: safe in any thread; two that make the same container at once end with
-one: each makes its own, then the lowest id wins and the loser deletes its own, which is empty. A lock around it spares
-the detour.
+refused before anything is uploaded. Threading: safe in any thread. Two that make the same container at once end with
+one: each makes its own, then the lowest id wins and the loser deletes its own. The caller holds a lock around it all
+the same, for OMERO has no unique names, and a third could find the loser's before it is deleted.
 """
 
 from __future__ import annotations

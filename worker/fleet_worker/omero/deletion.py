@@ -36,8 +36,9 @@ def delete_fileset(connection: Connection, fileset_id: int) -> None:
 
 
 def delete_container(connection: Connection, kind: str, container_id: int) -> None:
-    """Delete a Screen, Dataset or Project that holds nothing; what it holds would be deleted with it."""
-    request = omero.cmd.Delete2(targetObjects={kind: [container_id]})
+    """Delete a Screen, Dataset or Project but nothing that it holds: somebody may have put something in meanwhile."""
+    keep = omero.cmd.graphs.ChildOption(excludeType=["Dataset", "Plate", "Image"])
+    request = omero.cmd.Delete2(targetObjects={kind: [container_id]}, childOptions=[keep])
     submit(connection, f"the deletion of {kind} {container_id}", request)
 
 

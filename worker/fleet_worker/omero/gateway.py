@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import Ice
 import omero
 import omero.rtypes
 import structlog
@@ -32,6 +33,9 @@ IDLE_SECONDS: Final = 600.0
 
 LOGIN_PAUSE_SECONDS: Final = 2.0
 """After a failed login its error stands for so long: many threads must not turn an outage into a storm of logins."""
+
+CLOSE_TIMEOUT_MS: Final = 60_000
+"""To close a session ends what runs in it, and may wait for that; one that takes longer ends at its idle time-out."""
 
 _LOST: Final = frozenset({Reason.SESSION_LOST, Reason.OMERO_UNAVAILABLE})
 _MAX_REFERENCES: Final = 50
@@ -136,8 +140,7 @@ class Gateway:
     def _create_session(self, connection: Connection, user: str, group: str) -> str:
         principal = omero.sys.Principal()
         principal.name, principal.group, principal.eventType = user, group, "User"
-        unknown = {"omero.AuthenticationException": Reason.OWNER_UNKNOWN}
-        with translated(f"the session for {user!r} in {group!r}", unknown):
+        with translated(f"the session for {user!r} in {group!r}"):
             return str(connection.sessions.createSessionWithTimeouts(principal, 0, self._idle_ms).uuid.val)
 
     def _entered(self, connection: Connection, uuid: str, user: str, group: str) -> OwnerSession:
@@ -178,7 +181,8 @@ class Gateway:
             with translated("a call to OMERO"):
                 return work(connection)
         except Transient as error:
-            if error.reason not in _LOST:
+            # A server that was waited for in vain is not asked twice: the caller would wait twice as long.
+            if error.reason not in _LOST or isinstance(error.__cause__, Ice.TimeoutException):
                 raise
             self._drop(connection)
             self._log.warning("session of the service account lost", reason=error.reason, error=str(error))
@@ -268,7 +272,7 @@ def _close_session(connection: Connection, uuid: str) -> None:
     session.uuid = omero.rtypes.rstring(uuid)
     for _ in range(_MAX_REFERENCES):
         try:
-            if connection.sessions.closeSession(session) <= 0:
+            if connection.sessions.ice_invocationTimeout(CLOSE_TIMEOUT_MS).closeSession(session) <= 0:
                 return
         except omero.RemovedSessionException:
             return

@@ -20,9 +20,8 @@ import omero.model
 import omero.rtypes
 import structlog
 
-from fleet_common.errors import Reason, RequestError, Transient, failure
+from fleet_common.errors import Reason, Transient, failure
 from fleet_common.messages import Skip
-from fleet_worker.omero.classify import fault_of
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import ImportSpec
 from fleet_worker.omero.filesets import NAMESPACE
@@ -96,22 +95,17 @@ def register(
     for attempt in range(1, TRIES + 1):
         registration = str(uuid.uuid4())
         try:
-            process = connection.repository.importFileset(_fileset(spec, registration), _settings(spec))
-        except (omero.ValidationException, omero.ResourceError) as error:
-            if attempt == TRIES or isinstance(error, omero.FilePathNamingException):
-                raise _refused(spec, error) from error
+            with translated(f"the registration of {spec.source}"):
+                process = connection.repository.importFileset(_fileset(spec, registration), _settings(spec))
+        except Transient as error:
             # Two sessions of one user that make the folder of the day at once: the second finds it half made.
-            structlog.get_logger(__name__).info(
-                "registration is tried again", attempt=attempt, error=type(error).__name__
-            )
+            if attempt == TRIES or not isinstance(error.__cause__, omero.ValidationException | omero.ResourceError):
+                raise
+            _log.info("registration is tried again", attempt=attempt, error=str(error))
             pause(attempt * _MAX_PAUSE_SECONDS / TRIES * (0.5 + jitter()))
         else:
             return RegisteredImport(connection, spec, process, _fileset_id(connection, registration), running)
     raise AssertionError("unreachable: the last try returns or raises")
-
-
-def _refused(spec: ImportSpec, error: Any) -> RequestError:
-    return error_of(f"the registration of {spec.source}", fault_of(error))
 
 
 def _fileset_id(connection: Connection, registration: str) -> int:

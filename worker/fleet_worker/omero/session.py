@@ -42,6 +42,7 @@ class OwnerSession:
         self._lock = threading.Lock()
         self._running = RunningCount()
         self._closed = False
+        self._registered: list[RegisteredImport] = []
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,10 @@ class OwnerSession:
 
     def register(self, spec: ImportSpec) -> RegisteredImport:
         """Create the fileset in the server; nothing is sent yet. See `register`."""
-        return register.register(self._connection, spec, running=self._running)
+        registered = register.register(self._connection, spec, running=self._running)
+        with self._lock:
+            self._registered.append(registered)
+        return registered
 
     def delete_fileset(self, fileset_id: int) -> None:
         """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""
@@ -94,10 +98,15 @@ class OwnerSession:
         return self._running.any()
 
     def close(self) -> None:
-        """Leave the session, and end it unless an import may still run in it. Never raises; may be called again."""
+        """Leave the session, and end it unless an import may still run in it. Never raises; may be called again.
+
+        All uploads must have ended: the server deadlocks when a session ends while one of its files is being saved.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+        for registered in self._registered:
+            registered.close()
         self._connection.disconnect()
         self._on_close(self)

@@ -69,16 +69,18 @@ class RegisteredImport:
         what = f"the upload of {file.client_path}"
         store = self._uploader(what, index)
         sending = _Sending(what, store, stream, on_bytes, stop)
+        saved = False
         try:
             for sends in range(1, SENDS + 1):
                 hash_hex = sending.send(file.size_bytes, hasher(self._spec.effective_algorithm))
                 began = time.monotonic()
                 if sending.saved_hash() == hash_hex:
+                    saved = True
                     return UploadedFile(index, hash_hex, file.size_bytes, sends, time.monotonic() - began)
                 sending.rewind(file.size_bytes)
             raise failure(Reason.UPLOAD_DIFFERS, f"{what}: the server's hash differs from what was sent, {SENDS} times")
         finally:
-            self._closing.add(store)
+            self._closing.add(store, wait=not saved)
 
     def start(self, hashes: Sequence[str]) -> RunningImport:
         """Tell the server that all files are there; it imports as soon as it has a free thread, and blocks until then.
@@ -104,7 +106,7 @@ class RegisteredImport:
         return RunningImport(self._connection, handle, self.fileset_id, self._spec.source, self._running)
 
     def close(self) -> None:
-        """Let go of the server's side of the upload; never raises. The fileset stays."""
+        """Let go of the server's side of the upload; never raises, may be called again. The fileset stays."""
         self._closing.finish()
         with contextlib.suppress(Ice.Exception):
             self._process.close()
@@ -182,16 +184,23 @@ class _Sending:
 
 
 class _Closing:
-    """Files that are being closed in the background; bounded."""
+    """Files that are being closed in the background; bounded.
+
+    They must all be closed before their session is: to close a file that was not saved, and its session at the same
+    time, locks two threads of the server against each other for ever, with two of its database connections.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pending: deque[tuple[Any, Any]] = deque()
 
-    def add(self, store: Any) -> None:
-        """Begin to close a file."""
+    def add(self, store: Any, *, wait: bool) -> None:
+        """Begin to close a file, and wait until it is closed if asked to."""
         with contextlib.suppress(Ice.Exception):
             pending = store.begin_close()
+            if wait:
+                store.end_close(pending)
+                return
             with self._lock:
                 self._pending.append((store, pending))
         self.finish(keep=_MAX_CLOSING)
