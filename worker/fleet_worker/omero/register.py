@@ -27,7 +27,7 @@ from fleet_worker.omero.facts import ImportSpec
 from fleet_worker.omero.filesets import NAMESPACE
 from fleet_worker.omero.queries import rows
 from fleet_worker.omero.running import RunningCount
-from fleet_worker.omero.translate import error_of
+from fleet_worker.omero.translate import translated
 from fleet_worker.omero.upload import RegisteredImport
 
 _log = structlog.get_logger(__name__)
