@@ -68,6 +68,7 @@ class Reason(enum.StrEnum):
     BROKER_UNAVAILABLE = "broker-unavailable"
     SESSION_LOST = "session-lost"
     LOCK_HELD = "lock-held"
+    STILL_RUNNING = "still-running"
     LOCK_BLOCKED = "lock-blocked"
     LEASE_LOST = "lease-lost"
     DRAINING = "draining"
@@ -176,6 +177,7 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.SESSION_LOST: _not_its_fault("Nothing: the import starts anew in a new session.", 10.0),
         Reason.LOCK_HELD: _not_its_fault("Nothing: another worker is at this request.", 60.0),
         Reason.LOCK_BLOCKED: _operator("Delete the named queue: it has the name of a lock, but is none."),
+        Reason.STILL_RUNNING: _not_its_fault("Nothing: the server is still at an earlier attempt.", 60.0),
         Reason.LEASE_LOST: Rule(Verdict.LEASE_LOST, "Nothing: the request went to another worker."),
         Reason.DRAINING: _not_its_fault("Nothing: the worker stopped and gave the request back.", 10.0),
         Reason.ATTEMPTS_USED_UP: _permanent("Read the last error, mend its cause, then replay."),

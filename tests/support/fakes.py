@@ -232,11 +232,19 @@ class FakeLocks:
 
 
 @dataclass
+class FakeLink:
+    """The publisher's connection: stopped when the worker is at its end."""
+
+    stopped: bool = False
+
+
+@dataclass
 class FakePublisher:
     """Confirms everything; a required event and a message are steps of the journal, other events are only kept."""
 
     journal: Journal
     names: Names = field(default_factory=Names)
+    link: FakeLink = field(default_factory=FakeLink)
     messages: list[Outgoing] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 

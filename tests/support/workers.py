@@ -72,6 +72,7 @@ def a_worker(root: Path) -> Iterator[FakeWorker]:
         metrics=metrics,
         clock=lambda: LATER,
         monotonic=lambda: float(next(seconds)),
+        pause=lambda pause_seconds: journal.write(f"pause {pause_seconds:g}"),
     )
     try:
         yield FakeWorker(parts, journal, omero, locks, publisher, metrics, root)

@@ -328,7 +328,7 @@ def test_what_may_still_run_is_waited_for(worker: FakeWorker) -> None:
     """It costs no attempt, and nothing is touched."""
     worker.omero.filesets = [a_fileset(7, State.QUEUED_OR_RUNNING, session_closed=False)]
     error = refused(worker)
-    assert (error.reason, "Fileset:7" in str(error)) == (Reason.LOCK_HELD, True)
+    assert (error.reason, "Fileset:7" in str(error)) == (Reason.STILL_RUNNING, True)
     assert worker.journal.steps == ["check owner", "find"]
 
 

@@ -33,6 +33,7 @@ class Row:
     delay_seconds: float | None = None
     attempts: int = 0
     pause: bool = False
+    action: Action = Action.RETRY
 
 
 BURIED = Row(Permanent)
@@ -79,10 +80,11 @@ TABLE = {
     Reason.OMERO_REFUSED: BURIED,
     Reason.BROKER_UNAVAILABLE: Row(Transient, 10),
     Reason.SESSION_LOST: Row(Transient, 10, pause=True),
-    Reason.LOCK_HELD: Row(Transient, 60),
+    Reason.LOCK_HELD: Row(Transient, 60, action=Action.HAND_BACK),
+    Reason.STILL_RUNNING: Row(Transient, 60, action=Action.HAND_BACK),
     Reason.LOCK_BLOCKED: FOR_A_PERSON,
     Reason.LEASE_LOST: Row(LeaseLost),
-    Reason.DRAINING: Row(Transient, 10),
+    Reason.DRAINING: Row(Transient, 10, action=Action.HAND_BACK),
     Reason.ATTEMPTS_USED_UP: BURIED,
     Reason.INTERNAL_ERROR: Row(Transient, 60, attempts=3),
 }
@@ -148,7 +150,7 @@ def test_the_first_failure_of_every_reason(reason: Reason) -> None:
         assert decision == Decision(Action.BURY, reason, 1)
     else:
         counted = 1 if row.attempts else 0
-        assert decision == Decision(Action.RETRY, reason, counted, row.delay_seconds, row.pause)
+        assert decision == Decision(row.action, reason, counted, row.delay_seconds, row.pause)
 
 
 @pytest.mark.parametrize("reason", COUNTED)
@@ -190,7 +192,7 @@ def test_what_is_not_the_requests_fault_costs_no_attempt(reason: Reason, attempt
     """However often it happens, and the delay does not grow."""
     decision = decide(failure(reason, "x"), attempt)
     assert (decision.action, decision.attempt, decision.delay_seconds) == (
-        Action.RETRY,
+        TABLE[reason].action,
         attempt - 1,
         TABLE[reason].delay_seconds,
     )
@@ -230,4 +232,4 @@ def test_a_newer_version_is_dead_after_a_day(age_seconds: float, action: Action)
 @pytest.mark.parametrize("reason", [reason for reason in FREE if reason is not Reason.NEWER_VERSION])
 def test_no_outage_is_too_long(reason: Reason) -> None:
     """A server may be away for weeks, and nothing is lost."""
-    assert decide(failure(reason, "x"), 1, 365 * DAY_SECONDS).action is Action.RETRY
+    assert decide(failure(reason, "x"), 1, 365 * DAY_SECONDS).action is TABLE[reason].action

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Handled:
     worker: FakeWorker
     pauses: list[str] = field(default_factory=list)
     logs: list[EventDict] = field(default_factory=list)
+    hurry: threading.Event = field(default_factory=threading.Event)
 
     def handle(self, body: bytes | None = None, **changes: Any) -> None:
         """Hand it one delivery; by default of the usual request."""
@@ -54,7 +56,7 @@ class Handled:
     def handle_delivery(self, delivery: Delivery) -> None:
         """Hand it this one, and keep what is logged."""
         with structlog.testing.capture_logs() as logs:
-            Handler(self.worker.parts, self.pauses.append).handle(delivery)
+            Handler(self.worker.parts, self.pauses.append, self.hurry).handle(delivery)
         self.logs += logs
 
     @property
@@ -281,12 +283,54 @@ def test_a_newer_version_is_dead_after_a_day(handled: Handled, age: timedelta, k
 # --- locks ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_another_worker_has_is_put_off(handled: Handled) -> None:
-    """OMERO is not called, no attempt is counted, and the other worker's lock is not released."""
+def test_a_request_that_another_worker_has_is_handed_back_in_silence(handled: Handled) -> None:
+    """OMERO is not called, no attempt is counted, and no event contradicts the worker that is at it."""
     handled.worker.locks.held_by_others.add(LOCK)
     handled.handle()
     assert handled.steps == ["publish to import.retry.60", "ack"]
-    assert (handled.last.kind, handled.last.reason, handled.headers[ATTEMPT]) == (Kind.RETRIED, Reason.LOCK_HELD, 0)
+    assert handled.headers[ATTEMPT] == 0
+    assert handled.worker.publisher.events == []
+    assert handled.worker.metric("requests_total", outcome="handed-back", reason="lock-held") == 1
+
+
+def test_what_the_server_is_still_at_is_handed_back(handled: Handled) -> None:
+    """It may be an earlier attempt's import: nothing is deleted, and no attempt is counted."""
+    handled.worker.omero.filesets = [a_fileset(7, State.QUEUED_OR_RUNNING, session_closed=False)]
+    handled.handle()
+    assert (handled.last.kind, handled.last.reason) == (Kind.HANDED_BACK, Reason.STILL_RUNNING)
+    assert handled.headers[ATTEMPT] == 0
+
+
+def test_when_the_grace_time_is_over_a_request_is_handed_back(handled: Handled) -> None:
+    """Given a worker in a hurry, when the attempt makes its next check, then it deletes its fileset and hands back."""
+    handled.worker.journal.does["register"] = handled.hurry.set
+    handled.handle()
+    assert (handled.last.kind, handled.last.reason) == (Kind.HANDED_BACK, Reason.DRAINING)
+    assert handled.headers[ATTEMPT] == 0
+    assert "delete 19" in handled.steps
+    assert handled.settled[-3:] == ["publish to import.retry.10", "ack", f"release {LOCK}"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "step"),
+    [
+        (None, "confirmed imported"),
+        (Reason.IMPORT_FAILED, "publish to import.retry.60"),
+        (Reason.UNKNOWN_FORMAT, "publish to import.dead"),
+        (Reason.UNKNOWN_FORMAT, "confirmed dead"),
+    ],
+)
+def test_a_broker_that_takes_nothing_for_a_while_loses_nothing(
+    handled: Handled, ends: Reason | None, step: str
+) -> None:
+    """Given a memory alarm, when it ends, then the outcome is told once and the delivery acked once."""
+    journal = handled.worker.journal
+    if ends is not None:
+        journal.fails["wait"] = failure(ends, "x")
+    journal.fails[step] = BrokerUnavailable("memory alarm")
+    journal.does["pause 5"] = lambda: journal.fails.pop(step, None) and None
+    handled.handle()
+    assert [one for one in handled.steps if one in {step, "pause 5", "ack"}] == [step, "pause 5", step, "ack"]
 
 
 def test_a_request_whose_lock_was_lost_is_left_alone(handled: Handled) -> None:
@@ -314,8 +358,9 @@ def test_a_lock_that_cannot_be_asked_for_leaves_the_delivery(handled: Handled) -
 
 
 def test_without_a_confirmed_event_an_imported_request_is_not_acked(handled: Handled) -> None:
-    """It comes again, and is found to be imported; the lock is released, the worker lives."""
+    """Of a worker at its end: it comes again, and is found to be imported; the lock is released."""
     handled.worker.journal.fails["confirmed imported"] = BrokerUnavailable("no connection")
+    handled.worker.publisher.link.stopped = True
     handled.handle()
     assert "ack" not in handled.steps
     assert handled.steps[-1] == f"release {LOCK}"
@@ -334,6 +379,7 @@ def test_without_a_confirmed_copy_a_failed_request_is_not_acked(handled: Handled
     """A duplicate at worst, never a loss."""
     handled.worker.journal.fails["wait"] = failure(reason, "x")
     handled.worker.journal.fails[step] = BrokerUnavailable("no connection")
+    handled.worker.publisher.link.stopped = True
     handled.handle()
     assert "ack" not in handled.steps
     assert handled.worker.metric("requests_in_progress") == 0

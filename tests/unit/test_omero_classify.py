@@ -27,6 +27,7 @@ CALLS = [
     (omero.WrappedCreateSessionException(), Reason.OMERO_UNAVAILABLE),
     (omero.ShutdownInProgress(), Reason.OMERO_UNAVAILABLE),
     (omero.RemovedSessionException(), Reason.SESSION_LOST),
+    (omero.RemovedSessionException(message="Cannot find a user with name x"), Reason.OWNER_UNKNOWN),
     (omero.SessionTimeoutException(), Reason.SESSION_LOST),
     (omero.SecurityViolation(), Reason.OMERO_REFUSED),
     (omero.SecurityViolation(message="User 3 is not a member of group 3"), Reason.OWNER_NOT_IN_GROUP),

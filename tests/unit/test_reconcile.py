@@ -101,6 +101,34 @@ def test_a_complete_fileset_without_a_digest_is_for_a_person() -> None:
         plan([a_fileset(7, State.COMPLETE, annotation={})], ALICE, DIGEST)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "verified"),
+    [({}, False), ({"result": "verified"}, True), ({"result": "something else"}, False)],
+    ids=["not annotated", "verified", "unknown"],
+)
+def test_a_complete_fileset_says_whether_it_was_verified(annotation: dict[str, str], *, verified: bool) -> None:
+    """Then its files need not be there any more."""
+    found = [a_fileset(7, State.COMPLETE, annotation={"digest": DIGEST} | annotation)]
+    assert plan(found, ALICE, DIGEST) == Plan(Step.ADOPT_COMPLETE, 7, verified=verified)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "says"),
+    [
+        ({"difference": "well B03 is missing"}, "Fileset:7: well B03 is missing"),
+        ({}, "Fileset:7: its verification failed when it was imported"),
+    ],
+)
+def test_a_fileset_whose_verification_failed_gives_the_same_answer_for_ever(
+    annotation: dict[str, str], says: str
+) -> None:
+    """It is for a person, whatever the files look like today."""
+    told = {"digest": DIGEST, "result": "verification-failed"} | annotation
+    with pytest.raises(NeedsOperator, match=f"^{says}$") as caught:
+        plan([a_fileset(7, State.COMPLETE, annotation=told)], ALICE, DIGEST)
+    assert caught.value.reason is Reason.VERIFICATION_FAILED
+
+
 def test_debris_of_other_files_is_debris_all_the_same() -> None:
     """It is unfinished, and its id is this request's."""
     found = [a_fileset(7, State.BROKEN, annotation={"digest": "cd" * 32})]

@@ -136,7 +136,7 @@ class TestUp:
     def test_options_reach_the_parts(self, fakes: Fakes) -> None:
         result = invoke("up", "--rabbitmq", "3.10", "--set", "omero.a=1=2", "--set", "omero.b=")
         assert result.exit_code == 0, result.output
-        assert fakes.options[0] == Options("3.10", {"omero.a": "1=2", "omero.b": ""})
+        assert fakes.options[0] == Options("3.10", {"omero.a": "1=2", "omero.b": ""}, optimise_java=True)
 
     @pytest.mark.usefixtures("fakes")
     def test_the_answer_for_programs_is_json_and_nothing_else(self) -> None:

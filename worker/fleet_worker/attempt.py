@@ -110,7 +110,8 @@ class Attempt:
         found = plan(self._parts.gateway.find_filesets(self._id), owner, self._request.source.manifest.digest)
         if found.step is Step.WAIT:
             raise failure(
-                Reason.LOCK_HELD, f"Fileset:{found.fileset_id} of an earlier attempt may still be in work on the server"
+                Reason.STILL_RUNNING,
+                f"Fileset:{found.fileset_id} of an earlier attempt may still be in work on the server",
             )
         return found
 

@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     """How a request that was not imported is settled."""
 
     RETRY = "retry"
+    HAND_BACK = "hand-back"
     BURY = "bury"
     ABANDON = "abandon"
 
@@ -27,7 +28,7 @@ class Decision:
     """What to do with the delivery.
 
     Attributes:
-        action: Retry later, put into the dead letters, or leave alone because it is no longer ours.
+        action: Retry later, hand back unharmed, put into the dead letters, or leave alone because it is no longer ours.
         reason: The reason to tell; ``attempts-used-up`` replaces the last error's own.
         attempt: The count that goes into the copy's header: attempts that were used.
         delay_seconds: Wait before the next attempt; 0 unless the action is a retry.
@@ -44,6 +45,8 @@ class Decision:
 _PAUSING: Final = frozenset(
     {Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.OMERO_LOGIN_REFUSED, Reason.SESSION_LOST}
 )
+
+_HANDED_BACK: Final = frozenset({Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING})
 
 
 def decide(error: RequestError, attempt: int, age_seconds: float = 0.0) -> Decision:
@@ -69,6 +72,8 @@ def _retry(error: RequestError, attempt: int, age_seconds: float) -> Decision:
         return Decision(Action.BURY, error.reason, attempt)
     asked = error.delay_seconds if isinstance(error, Transient) else 0.0
     pause = error.reason in _PAUSING
+    if error.reason in _HANDED_BACK:
+        return Decision(Action.HAND_BACK, error.reason, attempt - 1, rule.first_delay_seconds)
     # A refused login is no request's fault either: it waits for the operator in its lane, not among dead letters.
     if not rule.costs_attempt or error.reason is Reason.OMERO_LOGIN_REFUSED:
         return Decision(Action.RETRY, error.reason, attempt - 1, max(rule.first_delay_seconds, asked), pause)

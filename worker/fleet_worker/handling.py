@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -28,13 +29,16 @@ _LOG = structlog.get_logger()
 class Handler:
     """Handles deliveries; one instance serves all threads of a worker.
 
-    Attributes:
+    Args:
+        parts: Of the worker.
         paused: Called with a reason when the server does not let us work, so that nothing more is taken.
+        hurry: Set when attempts must stop at their next check and hand their requests back.
     """
 
-    def __init__(self, parts: Parts, paused: Callable[[str], None]) -> None:
+    def __init__(self, parts: Parts, paused: Callable[[str], None], hurry: threading.Event) -> None:
         self._parts = parts
         self._paused = paused
+        self._hurry = hurry
 
     def handle(self, delivery: Delivery) -> None:
         """Import the request and settle it."""
@@ -83,10 +87,12 @@ class Handler:
         reporter = self._reporter(job)
         lease = self._parts.locks.try_take(self._parts.names.lock(str(job.request.request_id)))
         if lease is None:
-            self._fail(delivery, reporter, job, failure(Reason.LOCK_HELD, "another worker is at this request"))
+            # Without an event: whoever holds the lock tells how the request goes, and would seem to be contradicted.
+            error = failure(Reason.LOCK_HELD, "another worker is at this request")
+            settle_failure(self._parts, delivery, error, None, job.number)
             return
         with lease:
-            self._locked(delivery, job, reporter, _still_ours(lease))
+            self._locked(delivery, job, reporter, self._checker(lease))
 
     def _locked(self, delivery: Delivery, job: Job, reporter: Reporter, check: Callable[[], None]) -> None:
         reporter.started()
@@ -109,6 +115,15 @@ class Handler:
         decision = settle_failure(self._parts, delivery, error, reporter.event, job.number)
         if decision.pause:
             self._paused(f"{error.reason}: {error}")
+
+    def _checker(self, lease: Lease) -> Callable[[], None]:
+        def check() -> None:
+            if lease.lost:
+                raise LeaseLost("the lock of this request was lost")
+            if self._hurry.is_set():
+                raise failure(Reason.DRAINING, "the worker stops and its grace time is over")
+
+        return check
 
     def _reporter(self, job: Job) -> Reporter:
         parts = self._parts
@@ -143,11 +158,3 @@ class Handler:
 def _since(then: datetime, now: datetime) -> float:
     # Clocks of acquisition hosts are hours off, and a wait is never negative.
     return max(0.0, (now - then).total_seconds())
-
-
-def _still_ours(lease: Lease) -> Callable[[], None]:
-    def check() -> None:
-        if lease.lost:
-            raise LeaseLost("the lock of this request was lost")
-
-    return check

@@ -34,3 +34,4 @@ class Parts:
     metrics: Metrics
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep

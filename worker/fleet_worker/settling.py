@@ -2,12 +2,14 @@
 
 ::
 
-    imported   event confirmed ─ ack
-    retry      copy in the retry tier confirmed ─ event ─ ack
-    bury       dead letter confirmed ─ event confirmed ─ ack
-    abandon    nothing: the request is somebody else's now
+    imported          event confirmed ─ ack
+    retry, hand back  copy in the retry tier confirmed ─ event ─ ack
+    bury              dead letter confirmed ─ event confirmed ─ ack
+    abandon           nothing: the request is somebody else's now
 
-A crash between two of these steps leaves a duplicate at worst, which reconcile finds; never a loss.
+A crash between two of these steps leaves a duplicate at worst, which reconcile finds; never a loss. While the broker
+takes nothing, a memory alarm for example, each step is tried again for as long as the delivery is ours: a delivery
+that is neither settled nor given up would wait unseen until this worker ends.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
-from fleet_common.broker import FIRST_SEEN, Delivery, attempt_of, publish_dead, publish_retry
+from fleet_common.broker import FIRST_SEEN, BrokerFailure, Delivery, attempt_of, publish_dead, publish_retry
 from fleet_common.errors import RULES, RequestError
 from fleet_common.events import Event, Kind
 from fleet_common.logs import redact
@@ -30,7 +32,10 @@ from fleet_worker.reporting import Reporter
 
 _LOG = structlog.get_logger()
 _EVENT_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 5.0
+_KINDS: Final = {Action.RETRY: Kind.RETRIED, Action.HAND_BACK: Kind.HANDED_BACK, Action.BURY: Kind.DEAD}
 MakeEvent = Callable[..., Event]
+T = TypeVar("T")
 
 
 def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome: Outcome) -> None:
@@ -39,9 +44,8 @@ def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome
     Raises:
         BrokerFailure: The event could not be confirmed; the delivery comes again and is found to be imported.
     """
-    parts.publisher.publish_event(
-        reporter.event(outcome.kind, result=outcome.result), required=True, deadline_seconds=_EVENT_SECONDS
-    )
+    event = reporter.event(outcome.kind, result=outcome.result)
+    insist(parts, delivery, lambda: _tell_for_certain(parts, event))
     delivery.ack()
     parts.metrics.requests.labels(outcome.kind, "").inc()
 
@@ -66,19 +70,44 @@ def settle_failure(
     if decision.action is Action.ABANDON:
         parts.metrics.leases_lost.inc()
         return decision
-    kind = Kind.RETRIED if decision.action is Action.RETRY else Kind.DEAD
+    kind = _KINDS[decision.action]
     facts = _facts(error, decision)
-    if kind is Kind.RETRIED:
-        facts["delay_seconds"] = float(_retry(parts, delivery, decision))
+    if kind is Kind.DEAD:
+        insist(parts, delivery, lambda: _bury(parts, delivery, error, decision))
     else:
-        _bury(parts, delivery, error, decision)
+        facts["delay_seconds"] = float(insist(parts, delivery, lambda: _retry(parts, delivery, decision)))
     if make_event is not None:
-        parts.publisher.publish_event(
-            make_event(kind, **facts), required=kind is Kind.DEAD, deadline_seconds=_EVENT_SECONDS
-        )
+        _tell(parts, delivery, make_event(kind, **facts))
     delivery.ack()
     parts.metrics.requests.labels(kind, decision.reason).inc()
     return decision
+
+
+def insist(parts: Parts, delivery: Delivery, publish: Callable[[], T]) -> T:
+    """Publish, again and again while the broker takes nothing and the delivery is still ours.
+
+    Raises:
+        BrokerFailure: The delivery was lost meanwhile, or this worker is at its end; the request comes again.
+    """
+    while True:
+        try:
+            return publish()
+        except BrokerFailure as error:
+            if delivery.lost or parts.publisher.link.stopped:
+                raise
+            _LOG.warning("a request cannot be settled yet", reason=error.reason, error=str(error))
+        parts.pause(_AGAIN_SECONDS)
+
+
+def _tell(parts: Parts, delivery: Delivery, event: Event) -> None:
+    if event.kind is Kind.DEAD:
+        insist(parts, delivery, lambda: _tell_for_certain(parts, event))
+    else:
+        parts.publisher.publish_event(event, required=False)
+
+
+def _tell_for_certain(parts: Parts, event: Event) -> None:
+    parts.publisher.publish_event(event, required=True, deadline_seconds=_EVENT_SECONDS)
 
 
 def request_id_of(delivery: Delivery) -> uuid.UUID | None:

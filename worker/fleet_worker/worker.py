@@ -42,6 +42,7 @@ class Worker:
         self._settings = settings
         self._metrics = Metrics()
         self._stopping = threading.Event()
+        self._dropped = 0
         self._ticked_at = time.monotonic()
         address, names = broker_address(settings.broker), Names()
         self._consuming = Link(address, role="consume", on_state=self._link_state("consume"))
@@ -59,7 +60,8 @@ class Worker:
             uploads=UploadPool(settings.worker.parallel_upload),
             metrics=self._metrics,
         )
-        self._handler = Handler(self._parts, self._close_gate)
+        self._hurry = threading.Event()
+        self._handler = Handler(self._parts, self._close_gate, self._hurry)
         self._room = threading.BoundedSemaphore(settings.worker.parallel_filesets)
         self._handlers = ThreadPoolExecutor(settings.worker.parallel_filesets, thread_name_prefix="request")
         self._taker = threading.Thread(target=self._take_for_ever, name="taker")
@@ -92,7 +94,7 @@ class Worker:
         self._stopping.set()
         self._source.wake()
         self._taker.join()
-        self._handlers.shutdown(wait=True)
+        self._finish()
         self._parts.uploads.close()
         self._gate.stop()
         self._gateway.close()
@@ -102,9 +104,20 @@ class Worker:
             self._health.stop()
         _LOG.info("worker stopped")
 
+    def _finish(self) -> None:
+        """Let what is in work end by itself within the grace time, and have the rest handed back."""
+        deadline = time.monotonic() + self._settings.worker.grace_seconds
+        for _ in range(self._settings.worker.parallel_filesets):
+            if not self._room.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                _LOG.warning("grace time is over: requests in work are handed back")
+                self._hurry.set()
+                break
+        self._handlers.shutdown(wait=True)
+
     def _take_for_ever(self) -> None:
         while not self._stopping.is_set():
             self._ticked_at = time.monotonic()
+            self._count_dropped()
             if self._room.acquire(timeout=_TAKE_SECONDS):
                 self._take_one()
 
@@ -112,15 +125,18 @@ class Worker:
         """Take a request if all is well, and hand it to a thread that gives the room back."""
         delivery = None
         try:
-            if self._gate.wait_open(_TAKE_SECONDS) and self._publisher.connected and not self._stopping.is_set():
-                delivery = self._source.take(_TAKE_SECONDS)
-            elif not self._publisher.connected:
-                self._publisher.wait_connected(_TAKE_SECONDS)
+            if self._gate.wait_open(_TAKE_SECONDS) and self._publisher.link.wait_writable(_TAKE_SECONDS):
+                delivery = None if self._stopping.is_set() else self._source.take(_TAKE_SECONDS)
         finally:
             if delivery is None:
                 self._room.release()
         if delivery is not None:
             self._handlers.submit(self._handler.handle, delivery).add_done_callback(lambda _: self._room.release())
+
+    def _count_dropped(self) -> None:
+        dropped = self._publisher.dropped
+        self._metrics.events_dropped.inc(dropped - self._dropped)
+        self._dropped = dropped
 
     def _check_omero(self) -> None:
         try:
@@ -166,7 +182,8 @@ class Worker:
 
 
 def _down(link: Link) -> str | None:
-    return None if link.connected else link.state.reason or "not connected"
+    state = link.state
+    return None if state.connected and not state.blocked else state.reason or "not connected"
 
 
 def _omero_address(settings: Settings) -> OmeroAddress:
