@@ -24,7 +24,10 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
     ),
     *(("requests_total", {"outcome": "dead", "reason": str(reason)}) for reason in Reason),
     *(("requests_total", {"outcome": "retried", "reason": str(reason)}) for reason in Reason),
-    ("requests_total", {"outcome": "handed-back", "reason": "draining"}),
+    *(
+        ("requests_total", {"outcome": "handed-back", "reason": reason})
+        for reason in ("draining", "lock-held", "still-running")
+    ),
     *(("phase_seconds_count", {"phase": str(phase)}) for phase in Phase),
     *(("published_requests_total", {"result": result}) for result in PUBLISHED),
     *(("broker_connected", {"role": role}) for role in ("consume", "publish")),
