@@ -467,7 +467,19 @@ def test_a_failed_verification_keeps_the_fileset_for_a_person(worker: FakeWorker
     assert "Fileset:19: no image" in str(error)
     assert not any(step.startswith("delete") for step in worker.journal.steps)
     ((fileset, told, _),) = worker.omero.annotations
-    assert (fileset, told) == (19, {"result": "verification-failed", "difference": str(error)})
+    assert (fileset, told) == (19, {"result": "verification-failed", "difference": "no image"})
+
+
+def test_a_failed_verification_is_remembered_on_the_fileset(worker: FakeWorker) -> None:
+    """With what differs; the next attempt tells the same without comparing."""
+    worker.omero.facts = replace(facts_of("cell.tif", 5), images=())
+    first = refused(worker)
+    ((fileset, told, phases),) = worker.omero.annotations
+    assert (fileset, phases) == (OWN_FILESET, {})
+    assert told == {"result": "verification-failed", "difference": "no image"}
+    digest = a_real_request().source.manifest.digest
+    worker.omero.filesets = [a_fileset(OWN_FILESET, State.COMPLETE, annotation={"digest": digest, **told})]
+    assert str(refused(worker)) == str(first)
 
 
 def test_a_checksum_that_differs_from_what_was_sent_is_a_failed_verification(worker: FakeWorker) -> None:

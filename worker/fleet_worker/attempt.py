@@ -263,7 +263,8 @@ class Attempt:
         try:
             verify(files.plate, files.entries, sent.hashes, facts)
         except NeedsOperator as error:
-            session.annotate(facts.fileset_id, {RESULT: FAILED, DIFFERENCE: str(error)[:_MAX_DIFFERENCE]}, {})
+            difference = str(error).removeprefix(f"Fileset:{facts.fileset_id}: ")
+            session.annotate(facts.fileset_id, {RESULT: FAILED, DIFFERENCE: difference[:_MAX_DIFFERENCE]}, {})
             raise
 
     @contextmanager
