@@ -27,7 +27,7 @@ class OwnerSession:
     """A session as ``owner.user`` in ``owner.group``; a context manager that closes it.
 
     A session in which an import may still run in the server is left instead of closed: to close it would take away the
-    import's own reference and end it. Such a session ends by itself, at its idle time-out after the import.
+    import's own reference and end it. Such a session ends by itself, ten minutes after the import.
 
     Attributes:
         owner: User and group with their ids.

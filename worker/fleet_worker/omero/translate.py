@@ -6,38 +6,34 @@ Neighbours: :mod:`~fleet_worker.omero.classify` decides, this module catches. Sa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 
 import Ice
 import omero
 
-from fleet_common.errors import Reason, RequestError, Transient, failure
+from fleet_common.errors import RequestError, Transient, failure
 from fleet_worker.omero.classify import Fault, ServerError, classify_call, classify_server, fault_of
 from fleet_worker.omero.redact import sentence, tail, trace
 
-_NO_OVERRIDES: Mapping[str, Reason] = MappingProxyType({})
 _MS = 1000
 
 
 @contextlib.contextmanager
-def translated(what: str, overrides: Mapping[str, Reason] = _NO_OVERRIDES) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """Run calls to the server; what they raise leaves as an error of :mod:`fleet_common.errors`.
 
     Args:
         what: The work as a noun phrase, for the text: ``"the upload of file 3"``.
-        overrides: Reasons that only hold here, by qualified exception name.
     """
     try:
         yield
     except (Ice.Exception, omero.ClientError) as error:
-        raise error_of(what, fault_of(error), overrides) from error
+        raise error_of(what, fault_of(error)) from error
 
 
-def error_of(what: str, fault: Fault, overrides: Mapping[str, Reason] = _NO_OVERRIDES) -> RequestError:
+def error_of(what: str, fault: Fault) -> RequestError:
     """The fleet's error for a fault."""
-    reason = next((overrides[name] for name in fault.names if name in overrides), None) or classify_call(fault)
-    error = failure(reason, f"{what} failed: {fault.name.rpartition('.')[2]}: {sentence(fault.message)}")
+    error = failure(classify_call(fault), f"{what} failed: {fault.name.rpartition('.')[2]}: {sentence(fault.message)}")
     if isinstance(error, Transient) and fault.back_off_ms > 0:
         error.delay_seconds = fault.back_off_ms / _MS
     return error
