@@ -129,16 +129,6 @@ def test_an_error_text_says_what_failed_and_hides_session_uuids() -> None:
     assert str(caught.value) == "the login failed: PermissionDeniedException: Password check failed for '<uuid>'"
 
 
-def test_an_override_holds_for_one_call_only() -> None:
-    """Where a call means more than its exception says, the caller says so."""
-    with (
-        pytest.raises(Permanent) as caught,
-        translated("the sudo", {"omero.AuthenticationException": Reason.OWNER_UNKNOWN}),
-    ):
-        raise omero.AuthenticationException("Error creating session.")
-    assert caught.value.reason is Reason.OWNER_UNKNOWN
-
-
 def test_errors_of_the_fleet_pass_through_unchanged() -> None:
     """Nested translations must not rename what an inner one decided."""
     inner = Permanent(Reason.TARGET_NOT_FOUND, "gone")

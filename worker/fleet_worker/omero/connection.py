@@ -100,8 +100,10 @@ class Connection:
     @property
     def factory(self) -> Any:
         """The session's ServiceFactoryPrx."""
-        with translated("the use of a closed OMERO session", {"omero.ClientError": Reason.SESSION_LOST}):
+        try:
             return self._client.getSession()
+        except omero.ClientError as error:
+            raise failure(Reason.SESSION_LOST, "the session with OMERO was closed by the worker") from error
 
     @property
     def session_uuid(self) -> str:

@@ -72,7 +72,7 @@ class Resolver:
         return found[0] if found else self._make(container, project_id)
 
     def _by_id(self, container: Container) -> ResolvedTarget:
-        # A query leaves out what the owner may not read; `find` ends as SecurityViolation, which says nothing to people.
+        # A query leaves out what the owner may not read; `find` ends as SecurityViolation, which tells people nothing.
         hql = f"select o from {container.kind} o where o.id = :id and o.details.group.id = :group"  # noqa: S608  HQL; the kind is one of three words
         values = parameters({"id": container.id, "group": self.owner.group_id})
         with translated(f"the look-up of {container.kind} {container.id}"):
