@@ -72,6 +72,7 @@ class Broker:
     messages: list[Outgoing] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     fails: dict[int, Exception] = field(default_factory=dict)
+    attach_seconds: list[float] = field(default_factory=list)
     attach_fails: Exception | None = None
     tell: Tell = silence
 
@@ -122,9 +123,10 @@ class FakePublisher:
 class FakeFollower:
     """Tells what the test says about each request that was published."""
 
-    def __init__(self, broker: Broker, lanes: Sequence[str]) -> None:
+    def __init__(self, broker: Broker, lanes: Sequence[str], attach_seconds: float) -> None:
         self._broker = broker
         broker.lanes.append(list(lanes))
+        broker.attach_seconds.append(attach_seconds)
 
     def __enter__(self) -> Self:
         if self._broker.attach_fails is not None:
@@ -147,7 +149,9 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     """A broker, and an account for it in the environment."""
     made = Broker()
     monkeypatch.setattr(command, "Publisher", lambda address: FakePublisher(made, address))
-    monkeypatch.setattr(command, "LiveFollower", lambda _address, lanes: FakeFollower(made, lanes))
+    monkeypatch.setattr(
+        command, "LiveFollower", lambda _, lanes, attach_seconds: FakeFollower(made, lanes, attach_seconds)
+    )
     monkeypatch.setenv("OMERO_FLEET_BROKER__USER", "phenix1")
     monkeypatch.setenv("OMERO_FLEET_BROKER__PASSWORD", "hunter2")
     monkeypatch.delenv("OMERO_FLEET_CONFIG", raising=False)
@@ -432,8 +436,9 @@ def test_the_connection_is_closed_when_the_second_request_fails(broker: Broker, 
 def test_nothing_is_published_when_nobody_can_follow(broker: Broker, submit: Submitting) -> None:
     """With --wait the follower comes first."""
     broker.attach_fails = BrokerUnavailable("not attached within 30 s")
-    assert submit(submit.file("a.tif"), "--wait").code == Exit.NOT_PUBLISHED
+    assert submit(submit.file("a.tif"), "--wait", "--deadline", "3").code == Exit.NOT_PUBLISHED
     assert broker.messages == []
+    assert broker.attach_seconds == [3.0]
 
 
 # --- waiting -------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ class LiveFollower:
         address: The broker, with the lane's own user.
         lanes: Lanes to follow; topic permissions allow a producer only its own.
         names: Of the exchange.
+        attach_seconds: How long the context manager tries to attach.
         backoff: Waits between tries to connect.
 
     Attributes:
@@ -48,9 +49,11 @@ class LiveFollower:
         lanes: Sequence[str],
         names: Names | None = None,
         *,
+        attach_seconds: float = _ATTACH_SECONDS,
         backoff: Backoff | None = None,
     ) -> None:
         self._names = names or Names()
+        self._attach_seconds = attach_seconds
         self._lanes = tuple(lanes)
         self._queue = self._names.follower(address.user, uuid.uuid4().hex)
         self.link = Link(address, role="follow", backoff=backoff)
@@ -81,7 +84,7 @@ class LiveFollower:
         self.link.stop(deadline_seconds)
 
     def __enter__(self) -> Self:
-        self.start()
+        self.start(self._attach_seconds)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -72,7 +72,7 @@ class _Publishing:
     "--timeout", "timeout_seconds", type=float, default=86400.0, show_default=True, help="Seconds for --wait."
 )
 @click.option(
-    "--deadline", "deadline_seconds", type=float, default=60.0, show_default=True, help="Seconds for a confirm."
+    "--deadline", "deadline_seconds", type=float, default=60.0, show_default=True, help="Seconds to reach the broker and for each confirm."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
@@ -186,7 +186,7 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
             health.start()
             stack.callback(health.stop)
         try:
-            follower = stack.enter_context(LiveFollower(address, [lane_of(prepared)])) if how.wait else None
+            follower = stack.enter_context(_follower(address, prepared, how)) if how.wait else None
             publisher = _started(address, stack)
             published = list(_published(publisher, prepared, how, metrics))
             publisher.ring()
@@ -196,6 +196,11 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
             _wait(follower.events(deadline_seconds=deadline - time.monotonic()), published, outcomes)
     _print_requests(published, outcomes.statuses, "accepted", as_json=how.as_json)
     return outcomes.exit_code() if how.wait else Exit.OK
+
+
+def _follower(address: BrokerAddress, prepared: Sequence[Prepared], how: _Publishing) -> LiveFollower:
+    # Who asks for an answer within a few seconds means the whole command, not only its last step.
+    return LiveFollower(address, [lane_of(prepared)], attach_seconds=how.deadline_seconds)
 
 
 def lane_of(prepared: Sequence[Prepared]) -> str:
