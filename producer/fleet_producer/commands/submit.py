@@ -72,7 +72,12 @@ class _Publishing:
     "--timeout", "timeout_seconds", type=float, default=86400.0, show_default=True, help="Seconds for --wait."
 )
 @click.option(
-    "--deadline", "deadline_seconds", type=float, default=60.0, show_default=True, help="Seconds to reach the broker and for each confirm."
+    "--deadline",
+    "deadline_seconds",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Seconds to reach the broker and for each confirm.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
