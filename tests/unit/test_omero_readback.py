@@ -60,11 +60,13 @@ def test_a_ping_that_fails_is_called_again() -> None:
 
 def test_the_thread_pings_until_it_is_closed() -> None:
     """One thread, which ends with its owner."""
+    before = set(threading.enumerate())
     pinged = threading.Event()
     keep_alive = KeepAlive(0.01)
     keep_alive.add("session", pinged.set)
     keep_alive.start()
     keep_alive.start()
     assert pinged.wait(10)
+    assert len(set(threading.enumerate()) - before) == 1
     keep_alive.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "omero-keep-alive"]
+    assert set(threading.enumerate()) <= before
