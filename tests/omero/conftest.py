@@ -1,7 +1,6 @@
-"""An OMERO of its own for the tests of this folder, brought up once and stopped at the end.
+"""An OMERO of its own for the tests of this folder, brought up once and removed at the end.
 
-What is imported stays in it until it is wiped (``python -m fleet_stack wipe --name t-omero``): every test uses request
-ids and names of its own.
+Every test uses request ids and names of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +24,10 @@ STACK = "t-omero"
 @pytest.fixture(scope="session")
 def omero_server() -> Iterator[OmeroDescription]:
     """A running OMERO with the accounts of ``fleet_stack.omero.accounts``."""
-    yield stack.up(STACK, ("omero",)).omero
-    stack.down(STACK)
+    try:
+        yield stack.up(STACK, ("omero",)).omero
+    finally:
+        stack.wipe(STACK)
 
 
 def address_of(server: OmeroDescription, user: str = "importer", **changes: object) -> OmeroAddress:
