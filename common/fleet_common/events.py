@@ -1,8 +1,11 @@
 """What is told about requests, and the fold that makes a status of it.
 
 Events are facts: they are appended to the event log and never changed. A status is a pure function of the events of a
-request, in any order of arrival, with duplicates, and without ``accepted`` (the log is bounded by age). Times are
-informative, for acquisition hosts' clocks are hours off: order comes from attempt and sequence number.
+request, in any order of arrival, with duplicates, and without ``accepted`` (the log is bounded by age).
+
+Order comes from ``seq``, the clock of the worker that tells: workers' clocks must be synchronised (NTP, to well under
+the 10 s of the shortest retry), for several workers may tell of one request one after the other. Acquisition hosts'
+clocks may be hours off: what producers tell has ``seq`` 0, and their times are informative.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import enum
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import pydantic
@@ -101,7 +105,7 @@ class Event(Model):
     attempt: Annotated[int, Field(ge=0)] = 0
     """0 before a worker took it; counted by the fleet from 1."""
     seq: Annotated[int, Field(ge=0)] = 0
-    """Grows within an attempt."""
+    """Milliseconds since 1970 on the worker's clock, at the least: see :func:`next_seq`. 0 in what producers tell."""
     batch: Batch | None = None
     source: str | None = None
     """``share/path`` of the entry file."""
@@ -159,14 +163,23 @@ def decode_event(body: bytes) -> Event:
         raise Permanent(Reason.INVALID_REQUEST, f"not an event: {explain(error)}") from error
 
 
-def _rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
-    """Later facts rank higher: success absorbs all; then attempts; within one attempt its end; then the sequence.
+def next_seq(previous: int, now: datetime) -> int:
+    """The number of a worker's next event: its clock, in milliseconds since 1970, but always above the last number.
 
-    An attempt that was nobody's fault has the number of the one before it, and counts its events from 1 again: an
-    outcome therefore outranks a retry of the same number, whatever their sequence. Time and id only break ties.
+    It orders events across attempts too, where their numbers do not: an attempt that was nobody's fault counts as none,
+    and a request that is submitted or replayed again begins with attempt 1.
+
+    Args:
+        previous: The number of the last event of the same teller; 0 for none.
+        now: The worker's clock.
     """
+    return max(previous + 1, int(now.timestamp() * 1000))
+
+
+def _rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
+    """Later facts rank higher: success absorbs all; then the sequence; attempt, end, time and id only break ties."""
     end = 2 if event.kind in FINAL else 0 if event.kind in {Kind.STARTED, Kind.PROGRESS} else 1
-    return (event.kind in SUCCEEDED, event.attempt, end, event.seq, event.at, str(event.event_id))
+    return (event.kind in SUCCEEDED, event.seq, event.attempt, end, event.at, str(event.event_id))
 
 
 class Fold:

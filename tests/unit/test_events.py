@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,7 @@ from fleet_common.events import (
     encode_event,
     fold,
     fold_all,
+    next_seq,
     roll_up,
 )
 from fleet_common.messages import Batch
@@ -117,20 +118,26 @@ WINS = [
     ("started over accepted", (Kind.STARTED, 1, 1), (Kind.ACCEPTED, 0, 0)),
     ("progress over started", (Kind.PROGRESS, 1, 2), (Kind.STARTED, 1, 1)),
     ("later progress over earlier", (Kind.PROGRESS, 1, 9), (Kind.PROGRESS, 1, 8)),
-    ("retried over progress that comes late", (Kind.RETRIED, 1, 3), (Kind.PROGRESS, 1, 7)),
+    ("retried over progress that comes late", (Kind.RETRIED, 1, 8), (Kind.PROGRESS, 1, 7)),
     ("handed back over progress", (Kind.HANDED_BACK, 1, 3), (Kind.PROGRESS, 1, 2)),
-    ("a second attempt over the first's retry", (Kind.STARTED, 2, 1), (Kind.RETRIED, 1, 9)),
-    ("dead over progress", (Kind.DEAD, 1, 3), (Kind.PROGRESS, 1, 9)),
-    ("dead over a longer retry of the same number", (Kind.DEAD, 1, 3), (Kind.RETRIED, 1, 51)),
-    ("dead over an earlier attempt's retry", (Kind.DEAD, 5, 1), (Kind.RETRIED, 4, 9)),
-    ("a later attempt over dead, as a replay makes", (Kind.STARTED, 2, 1), (Kind.DEAD, 1, 9)),
+    ("a second attempt over the first's retry", (Kind.STARTED, 2, 10), (Kind.RETRIED, 1, 9)),
+    ("a try of the same number over the retry before it", (Kind.STARTED, 1, 10), (Kind.RETRIED, 1, 9)),
+    ("progress of the same number over a hand-back", (Kind.PROGRESS, 1, 11), (Kind.HANDED_BACK, 1, 9)),
+    ("dead over progress", (Kind.DEAD, 1, 10), (Kind.PROGRESS, 1, 9)),
+    ("dead over a retry of the same number", (Kind.DEAD, 1, 60), (Kind.RETRIED, 1, 51)),
+    ("dead over an earlier attempt's retry", (Kind.DEAD, 5, 10), (Kind.RETRIED, 4, 9)),
+    ("a replay over the death of the last attempt", (Kind.STARTED, 1, 10), (Kind.DEAD, 3, 9)),
+    ("dead over what a producer told later", (Kind.DEAD, 1, 9), (Kind.ACCEPTED, 0, 0)),
+    ("dead over progress of the same millisecond", (Kind.DEAD, 1, 9), (Kind.PROGRESS, 1, 9)),
+    ("a later attempt over an earlier of the same millisecond", (Kind.STARTED, 2, 9), (Kind.RETRIED, 1, 9)),
     ("imported over everything of its attempt", (Kind.IMPORTED, 1, 3), (Kind.RETRIED, 1, 9)),
-    ("imported over a later attempt", (Kind.IMPORTED, 1, 3), (Kind.STARTED, 2, 1)),
+    ("imported over a later attempt", (Kind.IMPORTED, 1, 3), (Kind.STARTED, 2, 4)),
     ("imported over a later death", (Kind.IMPORTED, 1, 3), (Kind.DEAD, 4, 9)),
     ("already imported over dead", (Kind.ALREADY_IMPORTED, 1, 3), (Kind.DEAD, 4, 9)),
-    ("already imported, later, over imported", (Kind.ALREADY_IMPORTED, 2, 1), (Kind.IMPORTED, 1, 9)),
-    ("cancelled over progress", (Kind.CANCELLED, 1, 1), (Kind.PROGRESS, 1, 9)),
+    ("already imported, later, over imported", (Kind.ALREADY_IMPORTED, 1, 10), (Kind.IMPORTED, 1, 9)),
+    ("cancelled over progress", (Kind.CANCELLED, 1, 10), (Kind.PROGRESS, 1, 9)),
     ("withdrawn over accepted", (Kind.WITHDRAWN, 0, 0), (Kind.ACCEPTED, 0, 0)),
+    ("started over withdrawn", (Kind.STARTED, 1, 1), (Kind.WITHDRAWN, 0, 0)),
 ]
 
 
@@ -138,24 +145,42 @@ WINS = [
 def test_of_two_events_the_later_fact_wins_in_both_orders(
     winner: tuple[Kind, int, int], loser: tuple[Kind, int, int]
 ) -> None:
-    """By attempt and sequence; the clock of the loser is a day ahead and changes nothing."""
+    """By sequence; the time that the loser tells is a day ahead and changes nothing."""
     wins, loses = an_event(*winner), an_event(*loser, at=NOW + timedelta(days=1))
     assert state_of(wins, loses) == state_of(loses, wins) == winner[0]
 
 
+@pytest.mark.parametrize(
+    ("previous", "after_ms", "expected_ms"),
+    [(0, 0, 0), (-1, 0, 0), (0, 7, 7), (6, 7, 7), (7, 7, 8), (9, 7, 10)],
+)
+def test_the_next_number_is_the_clock_or_one_more(previous: int, after_ms: int, expected_ms: int) -> None:
+    """Given a clock that stands still or was set back, then numbers grow all the same."""
+    start = int(NOW.timestamp() * 1000)
+    last = 0 if previous == 0 else start + previous
+    assert next_seq(last, NOW + timedelta(milliseconds=after_ms)) == start + expected_ms
+
+
+def test_a_number_is_above_0_whatever_the_clock_says() -> None:
+    """0 is what producers tell."""
+    assert next_seq(0, datetime(1960, 1, 1, tzinfo=UTC)) == 1
+
+
 LIFE = (
     an_event(Kind.ACCEPTED, at=NOW + timedelta(hours=5), source="hcs/a.tif", batch=BATCH),
-    an_event(Kind.STARTED, 1, 1, worker="w1"),
-    an_event(Kind.PROGRESS, 1, 2, worker="w1"),
-    an_event(Kind.RETRIED, 1, 3, worker="w1", reason=Reason.IMPORT_FAILED),
-    an_event(Kind.STARTED, 2, 1, worker="w2"),
-    an_event(Kind.IMPORTED, 2, 2, worker="w2", result=RESULT),
+    an_event(Kind.STARTED, 1, 100, worker="w1"),
+    an_event(Kind.RETRIED, 1, 103, worker="w1", reason=Reason.SESSION_LOST),
+    an_event(Kind.STARTED, 1, 200, worker="w2"),
+    an_event(Kind.DEAD, 1, 209, worker="w2", reason=Reason.READER_FAILED),
+    an_event(Kind.PROGRESS, 1, 301, worker="w1"),
+    an_event(Kind.IMPORTED, 1, 302, worker="w1", result=RESULT),
 )
+"""A try that counted as none, a death, and a replay: all of them attempt 1."""
 
 
 @pytest.mark.parametrize("length", range(1, len(LIFE) + 1))
 def test_every_order_of_arrival_gives_the_same_status(length: int) -> None:
-    """All permutations of every part of one life, up to 720."""
+    """All permutations of every part of one life, up to 5,040."""
     expected = fold(LIFE[:length])
     assert expected.state == LIFE[length - 1].kind
     assert all(fold(order) == expected for order in itertools.permutations(LIFE[:length]))
@@ -176,6 +201,32 @@ def test_a_success_absorbs_everything(events: list[Event]) -> None:
     assert (fold(events).state in SUCCEEDED) == bool(states & SUCCEEDED)
 
 
+TRIES = st.lists(
+    # (milliseconds since the last try, the kinds that its worker tells without the clock moving on)
+    st.tuples(st.integers(1, 5), st.lists(st.sampled_from(Kind), min_size=1, max_size=3), st.integers(1, 3)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(TRIES, st.data())
+def test_whatever_workers_told_last_is_the_status_unless_it_was_imported(
+    tries: list[tuple[int, list[Kind], int]], data: st.DataObject
+) -> None:
+    """Given tries of any attempt number, one after the other, then their clocks alone order them, however they come."""
+    told: list[Event] = [an_event(Kind.ACCEPTED)]
+    now = NOW
+    for wait_ms, kinds, attempt in tries:
+        seq, now = 0, now + timedelta(milliseconds=wait_ms + 3)
+        for kind in kinds:
+            seq = next_seq(seq, now)
+            told.append(an_event(kind, attempt, seq))
+    successes = [event for event in told if event.kind in SUCCEEDED]
+    expected = (successes or told)[-1]
+    status = fold(data.draw(st.permutations(told)))
+    assert (status.state, status.attempt) == (expected.kind, expected.attempt)
+
+
 @given(st.lists(EVENTS, min_size=1, max_size=7))
 def test_a_status_is_one_of_the_events(events: list[Event]) -> None:
     """Nothing is mixed from two attempts: who, what and why come from the same event."""
@@ -189,7 +240,7 @@ def test_a_status_is_one_of_the_events(events: list[Event]) -> None:
 def test_a_life_without_accepted_has_a_status() -> None:
     """The log is bounded by age, and accepted is best effort."""
     status = fold(LIFE[1:])
-    assert (status.state, status.attempt, status.worker, status.result) == (Kind.IMPORTED, 2, "w2", RESULT)
+    assert (status.state, status.attempt, status.worker, status.result) == (Kind.IMPORTED, 1, "w1", RESULT)
 
 
 def test_batch_and_source_are_kept_from_any_event_that_knows_them() -> None:

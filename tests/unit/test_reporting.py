@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
-from fleet_common.events import Event, Kind, Phase, Progress
+from fleet_common.events import Event, Kind, Phase, Progress, fold
 from fleet_common.messages import Manifest
 from fleet_common.metrics import Metrics
 from fleet_worker.reporting import PROGRESS_SECONDS, Reporter
 from support.builders import BATCH, NOW, REQUEST_ID, a_request, a_source
+
+START_MS = int(NOW.timestamp() * 1000)
 
 
 @dataclass
@@ -22,6 +25,8 @@ class Told:
     events: list[Event] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
     now_seconds: float = 100.0
+    clock_ms: int = 0
+    """How far the clock went on since ``NOW``."""
 
     def __post_init__(self) -> None:
         manifest = Manifest(files=3, bytes=300, digest="ab" * 32)
@@ -31,7 +36,7 @@ class Told:
             "w1",
             tell=self.events.append,
             metrics=self.metrics,
-            clock=lambda: NOW,
+            clock=lambda: NOW + timedelta(milliseconds=self.clock_ms),
             monotonic=lambda: self.now_seconds,
         )
 
@@ -60,14 +65,28 @@ def test_an_event_says_everything_about_its_request(told: Told) -> None:
         BATCH,
         "hcs/phenix1/cell.tif",
     )
-    assert (event.attempt, event.seq, event.worker, event.at) == (2, 1, "w1", NOW)
+    assert (event.attempt, event.seq, event.worker, event.at) == (2, START_MS, "w1", NOW)
 
 
 def test_events_are_numbered_in_order_and_each_has_its_own_id(told: Told) -> None:
-    """From 1."""
+    """By the clock, or one more where it stands still."""
     events = [told.reporter.event(Kind.PROGRESS) for _ in range(5)]
-    assert [event.seq for event in events] == [1, 2, 3, 4, 5]
+    assert [event.seq - START_MS for event in events] == [0, 1, 2, 3, 4]
     assert len({event.event_id for event in events}) == 5
+
+
+def test_the_clock_takes_the_numbers_on(told: Told) -> None:
+    """Given a clock that goes on, and is then set back, then numbers follow it up and never down."""
+    for clock_ms, expected in ((10, 10), (25, 25), (25, 26), (5, 27), (5, 28), (40, 40)):
+        told.clock_ms = clock_ms
+        assert told.reporter.event(Kind.PROGRESS).seq == START_MS + expected
+
+
+def test_a_second_try_of_the_same_number_outranks_all_of_the_first(told: Told) -> None:
+    """Given a long first try that counted as none, when the next one has only started, then that is the status."""
+    first = [told.reporter.event(kind) for kind in (Kind.STARTED, *[Kind.PROGRESS] * 50, Kind.RETRIED)]
+    second = Told(clock_ms=10_000).reporter.event(Kind.STARTED)
+    assert fold([*first, second]).state is Kind.STARTED
 
 
 def test_ids_can_be_given_for_a_test() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fleet_common.broker import ATTEMPT, FIRST_SEEN, Delivery
 from fleet_common.errors import Reason
-from fleet_common.events import Kind, decode_event, encode_event
+from fleet_common.events import Kind, decode_event, encode_event, fold
 from fleet_worker.settling import age_seconds, attempt_number, request_id_of, unreadable_event
 from support.builders import NOW
 from support.fakes import Journal, a_delivery
@@ -94,6 +94,15 @@ def test_an_event_about_an_unreadable_body_is_a_whole_event() -> None:
         "w1",
         now,
     )
+    assert event.seq == int(now.timestamp() * 1000)
+
+
+def test_of_two_events_about_one_unreadable_body_the_later_counts() -> None:
+    """A body of a newer version is retried as attempt 1 each time, until it is dead."""
+    number = uuid.uuid4()
+    first = unreadable_event(delivered(), number, "w1", NOW)(Kind.RETRIED)
+    second = unreadable_event(delivered(), number, "w2", NOW + timedelta(minutes=5))(Kind.RETRIED)
+    assert fold([second, first]).worker == "w2"
 
 
 def test_two_events_about_one_unreadable_body_are_two() -> None:

@@ -82,7 +82,7 @@ def test_a_death_that_follows_a_long_retry_of_the_same_number_is_heard() -> None
     """Given a first try that told 50 events and cost no attempt, when the second is dead, then the wait is over."""
     known = outcomes()
     known.add(an_event(Kind.RETRIED, 1, 51, reason=Reason.SESSION_LOST))
-    status = known.add(an_event(Kind.DEAD, 1, 4, reason=Reason.VERIFICATION_FAILED))
+    status = known.add(an_event(Kind.DEAD, 1, 60, reason=Reason.VERIFICATION_FAILED))
     assert status is not None
     assert (status.state, known.complete) == (Kind.DEAD, True)
 

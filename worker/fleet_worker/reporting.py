@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from fleet_common.events import Event, Kind, Phase, Progress
+from fleet_common.events import Event, Kind, Phase, Progress, next_seq
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 
@@ -24,7 +24,7 @@ Tell = Callable[[Event], None]
 
 
 class Reporter:
-    """Makes the events of one attempt, numbered in order."""
+    """Makes the events of one attempt, numbered in order by the worker's clock."""
 
     def __init__(  # noqa: PLR0913  time and identifiers are injected
         self,
@@ -58,13 +58,14 @@ class Reporter:
         """An event of this attempt; the next in order."""
         source = self._request.source
         with self._lock:
-            self._seq += 1
+            now = self._clock()
+            self._seq = next_seq(self._seq, now)
             return Event(
                 event_id=self._new_id(),
                 kind=kind,
                 request_id=self._request.request_id,
                 lane=self._request.lane,
-                at=self._clock(),
+                at=now,
                 attempt=self._attempt,
                 seq=self._seq,
                 batch=self._request.batch,

@@ -23,7 +23,7 @@ import structlog
 
 from fleet_common.broker import FIRST_SEEN, BrokerFailure, Delivery, attempt_of, publish_dead, publish_retry
 from fleet_common.errors import RULES, RequestError
-from fleet_common.events import Event, Kind
+from fleet_common.events import Event, Kind, next_seq
 from fleet_common.logs import redact
 from fleet_worker.attempt import Outcome
 from fleet_worker.decisions import Action, Decision, decide
@@ -129,6 +129,7 @@ def unreadable_event(delivery: Delivery, request_id: uuid.UUID, worker: str, now
             lane=delivery.lane,
             at=now,
             attempt=1,
+            seq=next_seq(0, now),
             worker=worker,
             **facts,
         )
