@@ -87,6 +87,7 @@ def assert_nothing_is_held(worker: FakeWorker) -> None:
     released = [step.removeprefix("release ") for step in steps if step.startswith("release ")]
     assert sorted(taken) == sorted(released)
     assert sum(step.startswith("sudo") for step in steps) == steps.count("session closed")
+    assert worker.metric("omero_sessions") == 0
     assert worker.metric("slots_held", kind="create") == worker.metric("slots_held", kind="import") == 0
 
 
@@ -100,6 +101,17 @@ def test_a_request_is_imported_step_by_step(worker: FakeWorker) -> None:
     assert outcome.kind is Kind.IMPORTED
     assert (outcome.result.fileset_id, outcome.result.image_ids, outcome.result.target) == (19, (101,), "Dataset:5")
     assert (outcome.result.files, outcome.result.bytes, outcome.result.images, outcome.result.planes) == (1, 5, 1, 1)
+
+
+def test_the_owners_session_is_counted_while_it_is_open(worker: FakeWorker) -> None:
+    """From the call that opens it until it is closed."""
+    counted: list[float] = []
+    for step in WHOLE_LIFE:
+        worker.journal.does[step] = lambda: counted.append(worker.metric("omero_sessions"))
+    attempt(worker)
+    opened = WHOLE_LIFE.index("sudo alice screening")
+    assert counted == [0.0] * opened + [1.0] * (len(WHOLE_LIFE) - opened)
+    assert worker.metric("omero_sessions") == 0
 
 
 def test_the_server_is_told_everything_about_the_request(worker: FakeWorker) -> None:
@@ -252,6 +264,7 @@ def test_a_failure_before_there_is_a_fileset_deletes_nothing(worker: FakeWorker,
     worker.journal.fails[step] = failure(Reason.OMERO_REFUSED, "no")
     assert refused(worker) is worker.journal.fails[step]
     assert not any(one.startswith(("delete", "upload")) for one in worker.journal.steps)
+    assert worker.metric("omero_sessions") == 0
     if step != "sudo alice screening":
         assert_nothing_is_held(worker)
 
@@ -504,6 +517,8 @@ def test_a_file_that_differs_is_sent_again_and_then_started_again(worker: FakeWo
         "wait",
     ]
     assert worker.metric("upload_repeats_total") == 1
+    progress = [event.progress for event in worker.publisher.events if event.progress]
+    assert (progress[-1].bytes_done, worker.metric("bytes_total")) == (len(CONTENT), 2 * len(CONTENT))
 
 
 def test_after_three_repairs_the_attempt_gives_up_and_deletes_its_fileset(worker: FakeWorker) -> None:

@@ -99,7 +99,8 @@ class Attempt:
             owner = self._parts.gateway.check_owner(self._request.owner.user, self._request.owner.group)
             found = self._plan(owner)
             files = None if found.verified else find_files(self._request, self._parts.shares)
-        with self._parts.gateway.sudo(owner.user, owner.group) as session:
+        sessions = self._parts.metrics.omero_sessions
+        with sessions.track_inprogress(), self._parts.gateway.sudo(owner.user, owner.group) as session:
             if files is None or found.step is Step.ADOPT_COMPLETE:
                 return self._adopt(session, files, found.fileset_id)
             for fileset_id in found.debris:
@@ -238,13 +239,13 @@ class Attempt:
                 if repairs == _REPAIRS:
                     raise
                 repairs += 1
-                self._parts.metrics.upload_repeats.inc(len(error.indexes))
                 self._send_again(registered, files, error.indexes)
 
     def _send_again(self, registered: RegisteredImport, files: FilesHere, indexes: tuple[int, ...]) -> None:
         with OpenFiles(files.share) as opened:
             for index in indexes:
                 entry = files.entries[index]
+                self._report.add_bytes(-entry.size_bytes)
                 with opened.open(entry.path, size_bytes=entry.size_bytes) as stream:
                     registered.upload(index, stream, on_bytes=self._report.add_bytes, stop=self._check)
 

@@ -95,11 +95,13 @@ class Reporter:
         self._metrics.phase_seconds.labels(phase).observe(seconds)
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that were sent, or that must be sent again if negative; from any thread."""
+        """Count bytes that were sent, or a whole file that is sent again if negative; from any thread."""
         with self._lock:
             self._bytes_done += count
         # The metric counts what went over the wire, so it never goes back.
         self._metrics.bytes.inc(max(0, count))
+        if count < 0:
+            self._metrics.upload_repeats.inc()
 
     def add_file(self) -> None:
         """Count a file that was sent, and tell so now and then."""
