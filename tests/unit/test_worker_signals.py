@@ -1,0 +1,31 @@
+"""A worker hears the signal that tells it to stop, whichever thread the kernel gives it to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from fleet_worker.worker import wait_for_signal
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    """Set by the handler of SIGUSR1."""
+    event = threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: event.set())
+    yield event
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.timeout(10)
+def test_a_signal_that_another_thread_receives_is_heard(stop: threading.Event) -> None:
+    """Python runs handlers on the main thread only, and that is not woken by a signal to another one."""
+    # Late enough that the main thread waits already.
+    other = threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    other.start()
+    wait_for_signal(stop)
+    other.join(5)
+    assert stop.is_set()
