@@ -142,7 +142,10 @@ class WorkerProcess:
         Raises:
             StackError: It ended, or was not ready in time; with the end of its log.
         """
-        wait_until(lambda: self.process.poll() is not None or self.ready(), deadline_seconds, f"worker {self.name}")
+        try:
+            wait_until(lambda: self.process.poll() is not None or self.ready(), deadline_seconds, f"worker {self.name}")
+        except StackError as error:
+            raise StackError(f"{error}; /readyz says {self.fetch('/readyz')}\n{self.tail()}") from error
         if self.process.poll() is not None:
             raise StackError(f"worker {self.name} ended with {self.process.returncode}:\n{self.tail()}")
 
