@@ -183,7 +183,7 @@ def _rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
 
 
 class Fold:
-    """The status of one request so far; takes events one by one and keeps none but those that matter.
+    """The status of one request of one lane so far; takes events one by one and keeps none but those that matter.
 
     A log of millions of progress events therefore needs memory for its requests only.
     """
@@ -238,15 +238,20 @@ def fold(events: Iterable[Event]) -> Status:
     return folded.status
 
 
-def fold_all(events: Iterable[Event]) -> Mapping[uuid.UUID, Status]:
-    """The status of every request that the events speak of, in order of first appearance."""
-    folds: dict[uuid.UUID, Fold] = {}
+def fold_all(events: Iterable[Event]) -> Mapping[tuple[str, uuid.UUID], Status]:
+    """The status of every request that the events speak of, by lane and request id, in order of first appearance.
+
+    By lane too, because the broker keeps a producer to its own lane, but not to its own request ids: it may say that
+    anybody's request was accepted or withdrawn, and have a worker refuse a request with anybody's id.
+    """
+    folds: dict[tuple[str, uuid.UUID], Fold] = {}
     for event in events:
-        if event.request_id in folds:
-            folds[event.request_id].add(event)
+        key = (event.lane, event.request_id)
+        if key in folds:
+            folds[key].add(event)
         else:
-            folds[event.request_id] = Fold(event)
-    return {request_id: folded.status for request_id, folded in folds.items()}
+            folds[key] = Fold(event)
+    return {key: folded.status for key, folded in folds.items()}
 
 
 def roll_up(statuses: Iterable[Status]) -> Mapping[Kind, int]:

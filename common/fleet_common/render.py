@@ -41,7 +41,7 @@ def detail(status: Status | Event) -> str:
 
 def status_lines(status: Status) -> list[str]:
     """One request on one to three lines that fit a terminal: state, then source, then why."""
-    words = [str(status.request_id), str(status.state)]
+    words = [str(status.request_id), str(status.state), f"lane {status.lane}"]
     words += [f"attempt {status.attempt}"] if status.attempt else []
     words += [f"on {status.worker}"] if status.worker else []
     further = [status.source or "", detail(status)]
@@ -57,7 +57,7 @@ def roll_up_line(counts: Mapping[Kind, int]) -> str:
 
 def event_line(event: Event) -> str:
     """One event on one line."""
-    words = [event.at.strftime("%Y-%m-%d %H:%M:%S"), str(event.request_id)[:8], str(event.kind)]
+    words = [event.at.strftime("%Y-%m-%d %H:%M:%S"), str(event.request_id)[:8], str(event.kind), f"lane {event.lane}"]
     words += [f"attempt {event.attempt}"] if event.attempt else []
     words += [f"on {event.worker}"] if event.worker else []
     return " ".join([*words, detail(event)]).rstrip()

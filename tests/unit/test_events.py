@@ -286,7 +286,26 @@ def test_requests_are_folded_apart_in_order_of_appearance() -> None:
             an_event(Kind.IMPORTED, 1, request_id=other),
         ]
     )
-    assert [(key, one.state) for key, one in statuses.items()] == [(other, Kind.IMPORTED), (REQUEST_ID, Kind.ACCEPTED)]
+    assert [(key, one.state) for key, one in statuses.items()] == [
+        (("phenix1", other), Kind.IMPORTED),
+        (("phenix1", REQUEST_ID), Kind.ACCEPTED),
+    ]
+
+
+def test_what_another_lane_tells_of_a_request_changes_nothing() -> None:
+    """Given a foreign producer that withdraws somebody's request, and has its own death told, then both are apart."""
+    statuses = fold_all(
+        [
+            an_event(Kind.STARTED, 1, 1),
+            an_event(Kind.WITHDRAWN, 9, 9, lane="cv8000"),
+            an_event(Kind.DEAD, 1, 12, lane="cv8000"),
+        ]
+    )
+    assert {key: one.state for key, one in statuses.items()} == {
+        ("phenix1", REQUEST_ID): Kind.STARTED,
+        ("cv8000", REQUEST_ID): Kind.DEAD,
+    }
+    assert [one.lane for one in statuses.values()] == ["phenix1", "cv8000"]
 
 
 def test_a_roll_up_counts_every_state_also_those_without_requests() -> None:

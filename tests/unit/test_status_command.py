@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -42,12 +42,14 @@ LOG = [
 
 @dataclass
 class Log:
-    """The event log: what was told, and how far somebody may read."""
+    """The event log: what was told, what will be told by the time that is up, and how far somebody read on."""
 
     events: list[Event] = field(default_factory=lambda: list(LOG))
+    live: list[Event] = field(default_factory=list)
     fails: Exception | None = None
-    followed: list[tuple[str, float]] = field(default_factory=list)
+    followed: list[tuple[int | str, float]] = field(default_factory=list)
     read_on: int = 0
+    next_offset: int | None = None
 
     def __enter__(self) -> Self:
         if self.fails is not None:
@@ -58,13 +60,19 @@ class Log:
         """Close."""
 
     def read_all(self) -> Iterator[Event]:
-        """Everything that there is."""
-        return iter(self.events)
+        """Everything that there is; where it ends is known afterwards."""
+        for number, event in enumerate(self.events, start=1):
+            self.next_offset = number
+            yield event
 
-    def follow(self, start: str, *, deadline_seconds: float) -> Iterator[Event]:
-        """Everything, until the time is up."""
+    def follow(self, start: int | str, *, deadline_seconds: float) -> Iterator[Event]:
+        """Everything that is appended, until the time is up."""
         self.followed.append((start, deadline_seconds))
-        for event in self.events:
+        assert start == ("first" if self.next_offset is None else self.next_offset)
+        return self._appended()
+
+    def _appended(self) -> Iterator[Event]:
+        for event in self.live:
             self.read_on += 1
             yield event
 
@@ -85,11 +93,19 @@ class Commands:
     """Runs the command line."""
 
     capsys: pytest.CaptureFixture[str]
+    err: str = ""
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Exit code and standard output."""
         code = cli.run(list(arguments))
-        return code, self.capsys.readouterr().out
+        captured = self.capsys.readouterr()
+        self.err = captured.err
+        return code, captured.out
+
+    def follow(self, *arguments: str) -> tuple[int, list[str]]:
+        """Exit code and the kinds that follow printed."""
+        code, out = self("follow", "--json", *arguments)
+        return code, [json.loads(line)["kind"] for line in out.splitlines()]
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
         """The JSON output of status."""
@@ -113,10 +129,10 @@ def test_every_request_is_shown_with_why_and_what_to_do(log: Log, fleet: Command
     code, out = fleet("status")
     assert code == Exit.OK
     assert out.splitlines() == [
-        f"{REQUEST_ID}  imported  attempt 1  on w1",
+        f"{REQUEST_ID}  imported  lane phenix1  attempt 1  on w1",
         "    hcs/a.tif",
         "    Fileset:7 Plate:51, Plate:52",
-        f"{OTHER}  dead  attempt 1  on w2",
+        f"{OTHER}  dead  lane cv8000  attempt 1  on w2",
         "    hcs/b.tif",
         "    file-empty: b.tif is empty Copy it again.",
         "2 requests: 1 imported, 1 dead",
@@ -165,6 +181,14 @@ def test_a_request_or_batch_that_nobody_knows_is_an_error(
     assert fleet("status", *arguments)[0] == expected
 
 
+def test_a_request_that_several_lanes_tell_of_is_shown_once_for_each(log: Log, fleet: Commands) -> None:
+    """Given a foreign producer that withdraws somebody's request, then it withdraws its own alone."""
+    log.events = [*LOG, an_event(Kind.WITHDRAWN, 9, 9, lane="cv8000")]
+    rows = fleet.rows(str(REQUEST_ID))
+    assert [(row["lane"], row["state"]) for row in rows] == [("phenix1", "imported"), ("cv8000", "withdrawn")]
+    assert [row["state"] for row in fleet.rows(str(REQUEST_ID), "--lane", "phenix1")] == ["imported"]
+
+
 def test_an_empty_log_is_no_error(log: Log, fleet: Commands) -> None:
     """A new fleet."""
     log.events.clear()
@@ -181,33 +205,86 @@ def test_a_broker_that_is_away_has_its_own_exit_code(log: Log, capsys: pytest.Ca
 # --- follow --------------------------------------------------------------------------------------------------------
 
 
+LIVES = [
+    ([Kind.ACCEPTED, Kind.STARTED, Kind.IMPORTED], Exit.OK),
+    ([Kind.ALREADY_IMPORTED], Exit.OK),
+    ([Kind.STARTED, Kind.DEAD], Exit.DEAD),
+    ([Kind.CANCELLED], Exit.DEAD),
+    ([Kind.ACCEPTED, Kind.STARTED, Kind.RETRIED], Exit.STILL_WAITING),
+]
+
+
+def told_in_order(kinds: Sequence[Kind]) -> list[Event]:
+    """These kinds, one after the other, all of attempt 1."""
+    return [an_event(kind, 1, seq) for seq, kind in enumerate(kinds, start=1)]
+
+
 @pytest.mark.parametrize(
-    ("kinds", "expected"),
-    [
-        ([Kind.ACCEPTED, Kind.STARTED, Kind.IMPORTED], Exit.OK),
-        ([Kind.ALREADY_IMPORTED], Exit.OK),
-        ([Kind.STARTED, Kind.DEAD], Exit.DEAD),
-        ([Kind.CANCELLED], Exit.DEAD),
-        ([Kind.ACCEPTED, Kind.STARTED, Kind.RETRIED], Exit.STILL_WAITING),
-        ([], Exit.STILL_WAITING),
-    ],
+    ("kinds", "expected", "known"),
+    [(kinds, expected, known) for kinds, expected in LIVES for known in range(1, len(kinds) + 1)],
 )
-def test_following_ends_by_the_outcome(log: Log, fleet: Commands, kinds: list[Kind], expected: Exit) -> None:
-    """0, 6 or 7, one line an event."""
-    log.events = [an_event(kind, int(kind is not Kind.ACCEPTED), seq) for seq, kind in enumerate(kinds)]
+def test_following_ends_by_the_outcome(
+    log: Log, fleet: Commands, kinds: list[Kind], expected: Exit, known: int
+) -> None:
+    """0, 6 or 7, one line an event, however much of it was told before."""
+    told = told_in_order(kinds)
+    log.events, log.live = told[:known], told[known:]
     code, out = fleet("follow", str(REQUEST_ID), "--timeout", "5")
     assert code == expected
-    assert len(out.splitlines()) == len(kinds)
-    assert log.followed == [("first", 5.0)]
+    assert [line.split()[3] for line in out.splitlines()] == kinds
+    ((start, seconds),) = log.followed
+    assert start == known
+    assert 0 < seconds <= 5
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["told before", "told now"])
+def test_an_old_death_does_not_end_what_was_taken_again(log: Log, fleet: Commands, *, at_once: bool) -> None:
+    """Given a dead request that was submitted or replayed again, when it is imported, then that is the outcome."""
+    first, again = told_in_order([Kind.STARTED, Kind.DEAD, Kind.ACCEPTED, Kind.STARTED]), an_event(Kind.IMPORTED, 1, 9)
+    log.events, log.live = ([*first, again], []) if at_once else (first, [again])
+    assert fleet.follow(str(REQUEST_ID)) == (Exit.OK, ["started", "dead", "accepted", "started", "imported"])
+
+
+def test_what_was_told_after_the_outcome_is_shown_as_well(log: Log, fleet: Commands) -> None:
+    """All that the log holds; the outcome stays what it is."""
+    log.events = told_in_order([Kind.IMPORTED, Kind.PROGRESS])
+    assert fleet.follow(str(REQUEST_ID)) == (Exit.OK, ["imported", "progress"])
+    assert log.read_on == 0
 
 
 def test_following_shows_one_request_and_stops_at_its_outcome(log: Log, fleet: Commands) -> None:
     """Not at that of another, and nothing is read after it."""
-    log.events = [*LOG, an_event(Kind.PROGRESS, 2)]
-    code, out = fleet("follow", str(OTHER), "--json")
-    assert code == Exit.DEAD
-    assert [json.loads(line)["kind"] for line in out.splitlines()] == ["accepted", "dead"]
-    assert log.read_on == len(LOG)
+    log.events, log.live = LOG[:3], [an_event(Kind.DEAD, 9, 9), LOG[3], an_event(Kind.PROGRESS, 2)]
+    assert fleet.follow(str(OTHER)) == (Exit.DEAD, ["accepted", "dead"])
+    assert log.read_on == 2
+
+
+def test_a_request_that_nobody_knows_is_waited_for_only_in_a_lane(log: Log, fleet: Commands) -> None:
+    """Whoever told of it first could be anybody."""
+    log.events, log.live = [], told_in_order([Kind.STARTED, Kind.IMPORTED])
+    assert fleet.follow(str(REQUEST_ID)) == (Exit.NOT_FOUND, [])
+    assert f"the event log knows nothing of {REQUEST_ID}; name its lane with --lane" in fleet.err
+    assert fleet.follow(str(REQUEST_ID), "--lane", "phenix1") == (Exit.OK, ["started", "imported"])
+    log.live = []
+    assert fleet.follow(str(REQUEST_ID), "--lane", "phenix1") == (Exit.STILL_WAITING, [])
+
+
+WITHDRAWN_ELSEWHERE = an_event(Kind.WITHDRAWN, 9, 9, lane="cv8000")
+
+
+def test_no_other_lane_ends_a_follow(log: Log, fleet: Commands) -> None:
+    """Given a foreign producer that withdraws the request while it is followed, then nobody sees it."""
+    log.events, log.live = [an_event(Kind.ACCEPTED)], [WITHDRAWN_ELSEWHERE, *told_in_order([Kind.STARTED, Kind.DEAD])]
+    assert fleet.follow(str(REQUEST_ID)) == (Exit.DEAD, ["accepted", "started", "dead"])
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["foreign first", "foreign last"])
+def test_of_several_lanes_somebody_must_choose(log: Log, fleet: Commands, order: int) -> None:
+    """Given a foreign producer that was there before, or came later, then its lane is named, never taken by itself."""
+    log.events = [WITHDRAWN_ELSEWHERE, an_event(Kind.STARTED, 1, 1)][::order]
+    assert fleet.follow(str(REQUEST_ID)) == (Exit.USAGE, [])
+    assert "the lanes cv8000, phenix1 tell of this request: name one with --lane" in fleet.err
+    assert fleet.follow(str(REQUEST_ID), "--lane", "phenix1") == (Exit.STILL_WAITING, ["started"])
 
 
 def test_following_needs_a_whole_id(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +318,9 @@ def test_an_event_is_one_line() -> None:
     """When, which, what, who, and how far."""
     progress = Progress(phase=Phase.UPLOAD, files_done=2, files=4, bytes_done=1000, bytes=3000)
     line = render.event_line(an_event(Kind.PROGRESS, 2, 3, worker="w1", progress=progress))
-    assert line == "2026-01-31 10:00:00 0d2f4c31 progress attempt 2 on w1 upload 2/4 files, 1.0 kB of 3.0 kB"
+    assert (
+        line == "2026-01-31 10:00:00 0d2f4c31 progress lane phenix1 attempt 2 on w1 upload 2/4 files, 1.0 kB of 3.0 kB"
+    )
 
 
 @pytest.mark.parametrize(
