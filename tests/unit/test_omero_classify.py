@@ -94,6 +94,16 @@ SERVER = [
     (ServerError("error-on-init", "", "NullPointerException\n\tat loci.formats.in.X.y(Z)"), Reason.READER_FAILED),
     (ServerError("error-on-init", "ome.conditions.DatabaseBusyException"), Reason.OMERO_BUSY),
     (ServerError("error-on-init", "", "ome.conditions.RemovedSessionException"), Reason.IMPORT_INTERRUPTED),
+    (
+        ServerError(
+            "error-on-init",
+            "Unable to instantiate object.",
+            "Unable to instantiate object. for class omero.model.LogicalChannel\n"
+            "\tat ome.formats.model.BlitzInstanceProvider.getInstance(BlitzInstanceProvider.java:72)\n"
+            'Caused by: Ice.ObjectNotExistException\n    operation = "findAll"',
+        ),
+        Reason.IMPORT_INTERRUPTED,
+    ),
     (ServerError("error-on-init", "whatever"), Reason.IMPORT_FAILED),
     (ServerError("import-unknown-format"), Reason.UNKNOWN_FORMAT),
     (ServerError("import-missing-library"), Reason.READER_FAILED),

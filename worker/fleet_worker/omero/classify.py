@@ -175,6 +175,8 @@ SERVER_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("RemovedSessionException", Reason.IMPORT_INTERRUPTED),
     ("SessionTimeoutException", Reason.IMPORT_INTERRUPTED),
     ("No session with uuid", Reason.IMPORT_INTERRUPTED),
+    # A server that has just started was seen to miss a service that it had registered itself 0.2 s before.
+    ("Ice.ObjectNotExistException", Reason.IMPORT_INTERRUPTED),
     ("OutOfMemoryError", Reason.IMPORT_FAILED),
     ("No space left on device", Reason.IMPORT_FAILED),
     ("loci.formats.FormatException", Reason.READER_FAILED),
