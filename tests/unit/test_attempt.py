@@ -474,7 +474,7 @@ def test_a_fileset_that_cannot_be_deleted_does_not_hide_why(worker: FakeWorker) 
 
 def test_a_failed_verification_keeps_the_fileset_for_a_person(worker: FakeWorker) -> None:
     """It is evidence, and says itself what is wrong with it."""
-    worker.omero.facts = replace(facts_of("cell.tif", 5), images=())
+    worker.omero.facts = replace(facts_of("cell.tif", 5), images=(), dataset_images={})
     error = refused(worker)
     assert (type(error), error.reason) == (NeedsOperator, Reason.VERIFICATION_FAILED)
     assert "Fileset:19: no image" in str(error)
@@ -485,7 +485,7 @@ def test_a_failed_verification_keeps_the_fileset_for_a_person(worker: FakeWorker
 
 def test_a_failed_verification_is_remembered_on_the_fileset(worker: FakeWorker) -> None:
     """With what differs; the next attempt tells the same without comparing."""
-    worker.omero.facts = replace(facts_of("cell.tif", 5), images=())
+    worker.omero.facts = replace(facts_of("cell.tif", 5), images=(), dataset_images={})
     first = refused(worker)
     ((fileset, told, phases),) = worker.omero.annotations
     assert (fileset, phases) == (OWN_FILESET, {})
@@ -493,6 +493,23 @@ def test_a_failed_verification_is_remembered_on_the_fileset(worker: FakeWorker) 
     digest = a_real_request().source.manifest.digest
     worker.omero.filesets = [a_fileset(OWN_FILESET, State.COMPLETE, annotation={"digest": digest, **told})]
     assert str(refused(worker)) == str(first)
+
+
+def test_what_is_not_in_its_target_fails_the_verification(worker: FakeWorker) -> None:
+    """Given a Dataset that was deleted during the import, then image and Dataset are named, here and on the fileset."""
+    worker.omero.facts = replace(facts_of("cell.tif", 5), dataset_images={})
+    error = refused(worker)
+    difference = "0 of 1 images are in Dataset:5 'Tuesday': was that deleted during the import?"
+    assert (error.reason, str(error)) == (Reason.VERIFICATION_FAILED, f"Fileset:19: {difference}")
+    assert worker.omero.annotations[0][1] == {"result": "verification-failed", "difference": difference}
+
+
+def test_an_adopted_fileset_may_have_been_moved(worker: FakeWorker) -> None:
+    """Its images are where somebody put them; nobody is told off for that."""
+    request = a_real_request()
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, annotation={"digest": request.source.manifest.digest})]
+    worker.omero.facts = replace(facts_of("cell.tif", 5), dataset_images={99: 1})
+    assert attempt(worker, request).kind is Kind.ALREADY_IMPORTED
 
 
 def test_a_checksum_that_differs_from_what_was_sent_is_a_failed_verification(worker: FakeWorker) -> None:

@@ -10,8 +10,9 @@ import pytest
 from fleet_common.errors import NeedsOperator, Reason
 from fleet_common.plates import Expected, Plate, Sizes
 from fleet_common.storage import ManifestEntry
-from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, WellFacts
-from fleet_worker.verification import MAX_TOLD, file_problems, image_problems, verify
+from fleet_common.targets import Kind
+from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, ResolvedTarget, WellFacts
+from fleet_worker.verification import MAX_TOLD, file_problems, image_problems, target_problems, verify
 
 ENTRIES: Final = (
     ManifestEntry("phenix1/P1/Images/Index.idx.xml", 900),
@@ -46,6 +47,8 @@ def image(number: int, **changes: int) -> ImageFacts:
 
 WELLS: Final = (WellFacts(1, 0, 0, (101, 102)), WellFacts(2, 1, 2, (103, 104)))
 IMAGES: Final = tuple(image(number) for number in (101, 102, 103, 104))
+SCREEN: Final = ResolvedTarget(Kind.SCREEN, 5, "Assay 7")
+DATASET: Final = ResolvedTarget(Kind.DATASET, 6, "Tuesday")
 HELD: Final = ImportedFacts(7, FILES, (PlateFacts(51, "P1", 2, 3, WELLS, (5,)),), IMAGES, {})
 
 
@@ -73,7 +76,8 @@ def told(facts: ImportedFacts, plate: Plate = PLATE, hashes: tuple[str, ...] = H
 def test_what_is_as_expected_has_no_difference() -> None:
     """Nothing is raised."""
     assert told(HELD) == []
-    verify(PLATE, ENTRIES, HASHES, HELD)
+    verify(PLATE, ENTRIES, HASHES, HELD, SCREEN)
+    verify(PLATE, ENTRIES, HASHES, HELD, None)
 
 
 DIFFERENCES = [
@@ -116,7 +120,7 @@ def test_every_difference_is_found_alone(facts: ImportedFacts, expected: str) ->
     """One thing differs, and exactly that is said."""
     assert [text.removesuffix(" (x, y, z, c, t)") for text in told(facts)] == [expected]
     with pytest.raises(NeedsOperator) as caught:
-        verify(PLATE, ENTRIES, HASHES, facts)
+        verify(PLATE, ENTRIES, HASHES, facts, SCREEN)
     assert caught.value.reason is Reason.VERIFICATION_FAILED
     assert str(caught.value).startswith(f"Fileset:7: {expected}")
 
@@ -177,7 +181,69 @@ def test_many_differences_are_counted_not_listed() -> None:
     """A plate of 100,000 files can differ in all of them."""
     wells = tuple(WellFacts(number, row, 0, ()) for number, row in enumerate(range(10, 20)))
     with pytest.raises(NeedsOperator) as caught:
-        verify(PLATE, ENTRIES, HASHES, with_wells(*wells))
+        verify(PLATE, ENTRIES, HASHES, with_wells(*wells), SCREEN)
     text = str(caught.value)
     assert text.count("well ") == MAX_TOLD
     assert text.endswith("; and 7 more")
+
+
+# --- where it is --------------------------------------------------------------------------------------------------
+
+GONE_SCREEN: Final = "not in Screen:5 'Assay 7': was that deleted during the import?"
+GONE_DATASET: Final = "in Dataset:6 'Tuesday': was that deleted during the import?"
+
+
+@pytest.mark.parametrize(
+    ("screens", "expected"),
+    [
+        ((5,), []),
+        ((4, 5, 6), []),
+        ((), [f"Plate:51 is {GONE_SCREEN}"]),
+        ((4, 6), [f"Plate:51 is {GONE_SCREEN}"]),
+    ],
+)
+def test_a_plate_must_be_in_its_screen(screens: tuple[int, ...], expected: list[str]) -> None:
+    """Whatever other screens people put it into."""
+    facts = replace(HELD, plates=(replace(HELD.plates[0], screen_ids=screens),))
+    assert target_problems(SCREEN, facts) == expected
+
+
+def test_each_plate_that_is_not_in_the_screen_is_named() -> None:
+    """One file may hold several."""
+    plates = (replace(HELD.plates[0], id=51, screen_ids=()), HELD.plates[0], replace(HELD.plates[0], screen_ids=(4,)))
+    assert len(target_problems(SCREEN, replace(HELD, plates=plates))) == 2
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ({6: 4}, []),
+        ({5: 1, 6: 4}, []),
+        ({}, [f"0 of 4 images are {GONE_DATASET}"]),
+        ({5: 4}, [f"0 of 4 images are {GONE_DATASET}"]),
+        ({6: 3}, [f"3 of 4 images are {GONE_DATASET}"]),
+    ],
+)
+def test_all_images_must_be_in_their_dataset(inside: dict[int, int], expected: list[str]) -> None:
+    """Not only the first of a file with many."""
+    assert target_problems(DATASET, replace(HELD, plates=(), dataset_images=inside)) == expected
+
+
+def test_a_single_file_that_is_a_plate_is_in_no_dataset() -> None:
+    """OMERO answers OK and leaves the Plate an orphan; that is said, and what to do."""
+    told_of_it = ["Plate:51 is not in Dataset:6 'Tuesday': a plate goes into a Screen"]
+    assert target_problems(DATASET, replace(HELD, dataset_images={6: 4})) == told_of_it
+
+
+def test_where_nobody_knows_the_target_it_is_not_compared() -> None:
+    """Of an adopted fileset: people may have moved it since."""
+    assert target_problems(None, replace(HELD, plates=(replace(HELD.plates[0], screen_ids=()),))) == []
+
+
+def test_a_target_that_was_deleted_during_the_import_fails_the_verification() -> None:
+    """With fileset, plate and target named."""
+    facts = replace(HELD, plates=(replace(HELD.plates[0], screen_ids=()),))
+    with pytest.raises(NeedsOperator) as caught:
+        verify(PLATE, ENTRIES, HASHES, facts, SCREEN)
+    assert caught.value.reason is Reason.VERIFICATION_FAILED
+    assert str(caught.value) == f"Fileset:7: Plate:51 is {GONE_SCREEN}"

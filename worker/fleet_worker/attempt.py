@@ -262,7 +262,7 @@ class Attempt:
     def _compare(self, session: OwnerSession, files: FilesHere, sent: _Sent, facts: ImportedFacts) -> None:
         """Verify; a failure is written on the fileset, so that every later attempt gives the same answer."""
         try:
-            verify(files.plate, files.entries, sent.hashes, facts)
+            verify(files.plate, files.entries, sent.hashes, facts, sent.target)
         except NeedsOperator as error:
             difference = str(error).removeprefix(f"Fileset:{facts.fileset_id}: ")
             session.annotate(facts.fileset_id, {RESULT: FAILED, DIFFERENCE: difference[:_MAX_DIFFERENCE]}, {})

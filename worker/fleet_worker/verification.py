@@ -10,24 +10,36 @@ from collections.abc import Iterator, Sequence
 from fleet_common.errors import Reason, failure
 from fleet_common.plates import Expected, Plate, well_name
 from fleet_common.storage import ManifestEntry
-from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts
+from fleet_common.targets import Kind
+from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, ResolvedTarget
 
 MAX_TOLD = 5
 
 
-def verify(plate: Plate, entries: Sequence[ManifestEntry], hashes: Sequence[str], facts: ImportedFacts) -> None:
-    """Compare files, hashes, wells, fields and sizes.
+def verify(
+    plate: Plate,
+    entries: Sequence[ManifestEntry],
+    hashes: Sequence[str],
+    facts: ImportedFacts,
+    target: ResolvedTarget | None,
+) -> None:
+    """Compare files, hashes, wells, fields, sizes, and where it all is.
 
     Args:
         plate: What the plate format expects.
         entries: The manifest.
         hashes: What was sent, in the order of ``entries``; empty where another worker sent it.
         facts: What OMERO holds.
+        target: Where it was to go; None where another worker imported it, and people may have moved it since.
 
     Raises:
         NeedsOperator: ``verification-failed`` with the first differences.
     """
-    found = [*file_problems(entries, hashes, facts.files), *image_problems(plate.expected, facts)]
+    found = [
+        *file_problems(entries, hashes, facts.files),
+        *image_problems(plate.expected, facts),
+        *target_problems(target, facts),
+    ]
     if found:
         more = f"; and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
         raise failure(Reason.VERIFICATION_FAILED, f"Fileset:{facts.fileset_id}: {'; '.join(found[:MAX_TOLD])}{more}")
@@ -51,6 +63,21 @@ def image_problems(expected: Expected | None, facts: ImportedFacts) -> list[str]
         return [f"{len(facts.plates)} plates instead of 1"]
     images = {image.id: image for image in facts.images}
     return list(_plate(expected, facts.plates[0], images))
+
+
+def target_problems(target: ResolvedTarget | None, facts: ImportedFacts) -> list[str]:
+    """Plates or images that are not in the target: somebody deleted it, or took them out of it, during the import."""
+    if target is None:
+        return []
+    place, gone = f"{target} {target.name!r}", "was that deleted during the import?"
+    if target.kind is Kind.SCREEN:
+        outside = [plate.id for plate in facts.plates if target.id not in plate.screen_ids]
+        return [f"Plate:{number} is not in {place}: {gone}" for number in outside]
+    if facts.plates:
+        # A single file that turned out to be a plate: OMERO links neither it nor its images to a Dataset.
+        return [f"Plate:{plate.id} is not in {place}: a plate goes into a Screen" for plate in facts.plates]
+    inside = facts.dataset_images.get(target.id, 0)
+    return [] if inside == len(facts.images) else [f"{inside} of {len(facts.images)} images are in {place}: {gone}"]
 
 
 def _reversed(path: str) -> tuple[str, ...]:
