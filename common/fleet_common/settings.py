@@ -1,8 +1,8 @@
 """Settings of all parts, grouped by role: from one TOML file, overridden by the environment, with secrets from files.
 
 The file is named by ``--config`` or ``OMERO_FLEET_CONFIG``. Every field can be overridden by a variable with two
-underscores between its parts: ``OMERO_FLEET_BROKER__HOST``. Unknown keys are errors. Nothing is read when this module
-is imported.
+underscores between its parts: ``OMERO_FLEET_BROKER__HOST``. Unknown keys and unknown groups of variables are errors.
+Nothing is read when this module is imported.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,7 +21,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fleet_common.errors import UsageError
 from fleet_common.messages import Name, explain
 
-CONFIG_VARIABLE: Final = "OMERO_FLEET_CONFIG"
+PREFIX: Final = "OMERO_FLEET_"
+CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
 Port = Annotated[int, Field(ge=1, le=65535)]
 WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(?:/[^\s@]*)?$")]
 """An address without credentials: those belong into password files, and this is shown by ``config show``."""
@@ -159,7 +161,7 @@ class Settings(BaseSettings):
     """All groups."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="OMERO_FLEET_", env_nested_delimiter="__", use_attribute_docstrings=True
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__", use_attribute_docstrings=True
     )
 
     broker: BrokerSettings = BrokerSettings()
@@ -191,8 +193,9 @@ def load(file: Path | None = None) -> Settings:
         file: The TOML file; by default the one that ``OMERO_FLEET_CONFIG`` names, or none.
 
     Raises:
-        UsageError: The file cannot be read or a value is wrong; the text names file and key.
+        UsageError: The file cannot be read, a value is wrong, or a group unknown; the text names file and key.
     """
+    _check_variables(os.environ)
     file = file or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     try:
         return Settings(**(_read(file) if file else {}))
@@ -200,6 +203,15 @@ def load(file: Path | None = None) -> Settings:
         raise UsageError(f"settings{f' ({file})' if file else ''}: {explain(error)}") from error
     except SettingsError as error:
         raise UsageError(f"settings: {error}; a variable for a whole group or table holds JSON") from error
+
+
+def _check_variables(names: Iterable[str]) -> None:
+    """Refuse a variable of an unknown group: pydantic-settings does not look at it, and the default would hold."""
+    for name in sorted(names):
+        group = name.upper().removeprefix(PREFIX).partition("__")[0].lower()
+        if name.upper().startswith(PREFIX) and name.upper() != CONFIG_VARIABLE and group not in Settings.model_fields:
+            known = ", ".join(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
+            raise UsageError(f"settings: {name} is no setting: the group {group!r} is none of {known}")
 
 
 def _read(file: Path) -> dict[str, Any]:

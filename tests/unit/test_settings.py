@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pydantic
@@ -43,7 +44,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_fleet_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    for name in [name for name in os.environ if name.startswith("OMERO_FLEET_")]:
+        monkeypatch.delenv(name)
 
 
 def test_the_file_is_read(file: Path) -> None:
@@ -154,6 +156,44 @@ def test_a_mistake_in_a_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("OMERO_FLEET_BROKER__HOSST", "x")
     with pytest.raises(UsageError, match=r"broker\.hosst: Extra inputs are not permitted"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "group"),
+    [
+        ("OMERO_FLEET_BROKRE__HOST", "brokre"),
+        ("OMERO_FLEET_SHAERS", "shaers"),
+        ("OMERO_FLEET_BROKER_HOST", "broker_host"),
+        ("OMERO_FLEET__BROKER__HOST", "_broker"),
+        ("omero_fleet_brokre__host", "brokre"),
+        ("OMERO_FLEET_CONFIG__FILE", "config"),
+        ("OMERO_FLEET_", ""),
+    ],
+)
+def test_a_variable_of_no_group_is_named_with_the_groups(
+    monkeypatch: pytest.MonkeyPatch, variable: str, group: str
+) -> None:
+    """A typing error in the group is no silent default either; the value, perhaps a secret, is not repeated."""
+    monkeypatch.setenv(variable, "hunter2")
+    with pytest.raises(UsageError) as caught:
+        load()
+    assert str(caught.value) == (
+        f"settings: {variable} is no setting: the group {group!r} is none of OMERO_FLEET_BROKER, OMERO_FLEET_OMERO, "
+        "OMERO_FLEET_WORKER, OMERO_FLEET_PRODUCER, OMERO_FLEET_METRICS, OMERO_FLEET_LOG, OMERO_FLEET_SHARES"
+    )
+
+
+@pytest.mark.parametrize("variable", ["OMERO_FLEETS", "OMERO_FLEE", "OMERO_HOME", "MY_OMERO_FLEET_X", "omero_fleet"])
+def test_variables_of_others_are_nobodys_business(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """The environment is shared."""
+    monkeypatch.setenv(variable, "x")
+    assert load().broker.host == "localhost"
+
+
+def test_a_variable_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the settings library takes it."""
+    monkeypatch.setenv("omero_fleet_broker__host", "other")
+    assert load().broker.host == "other"
 
 
 def test_a_variable_that_should_be_json_and_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
