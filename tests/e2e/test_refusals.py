@@ -24,7 +24,7 @@ from fleet_stack.plates import MadePlate, PlateSpec, make_plate, tiff
 from fleet_stack.readback import logged_in
 from support.facility import Facility
 from support.handmade import Letter, assert_workers_go_on, image_request, letter, plate_request, post
-from support.stories import Story, stories
+from support.stories import Story, ended, stories
 
 NO_SUCH_ID = 999_999_999
 BEFORE_THE_UPLOAD = {"check", "target"}
@@ -116,9 +116,7 @@ FILES = {
     "a name with a colon": Case(lambda m: m.file("a:b.tif", b"x"), Reason.NAME_REFUSED, ("a:b.tif", "it holds :")),
     "a file that is no image": Case(lambda m: m.file("notes.txt", b"no image\n" * 9), Reason.UNKNOWN_FORMAT, ()),
     "a format that is not installed": Case(
-        lambda m: plate_request(m.facility, m.plate, format="no-such-format"),
-        Reason.UNSUPPORTED,
-        ("no-such-format", "harmony"),
+        lambda m: plate_request(m.facility, m.plate, format="no-such"), Reason.UNSUPPORTED, ("no-such", "harmony")
     ),
     "an index that is no index": Case(
         lambda m: image_request(m.facility, m.image, format="harmony", target="Screen:+name:E2E by hand"),
@@ -219,7 +217,7 @@ def settled(facility: Facility, workers: tuple[WorkerProcess, ...], material: Ma
         letters[name] = letter(made, lane=case.lane or made.lane)
     letters |= {name: letter(make(material)) for name, make in CONTROLS.items()}
     post(facility, letters.values())
-    told = stories(facility, [one.key for one in letters.values()])
+    told = stories(facility, [one.key for one in letters.values()], ended)
     dead = {message_id: (headers, body) for headers, body, message_id in facility.dead_letters()}
     return Settled(letters, told, dead)
 
