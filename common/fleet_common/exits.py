@@ -14,7 +14,7 @@ class Exit(enum.IntEnum):
     USAGE = 2, "The command cannot work with its arguments or settings; nothing was done."
     REFUSED = 3, "The files or the plate are not fit for import; nothing was published."
     NOT_CONFIRMED = 4, "The broker did not confirm in time: the same command may safely be repeated."
-    NOT_PUBLISHED = 5, "The broker cannot be reached or refuses the request; nothing is lost, nothing was published."
+    NOT_PUBLISHED = 5, "No broker, or it refuses a request; what it took before is printed, the rest may be repeated."
     DEAD = 6, "With --wait: at least one request is dead or was cancelled; the reason is printed."
     STILL_WAITING = 7, "With --wait: the time was up before every outcome was known; the requests go on."
     DIFFERENT = 8, "topology verify: broker and description differ."

@@ -421,16 +421,54 @@ def test_without_a_confirm_it_says_that_it_may_be_repeated(
     call = submit(submit.file("a.tif"))
     assert (call.code, call.out) == (expected, "")
     assert str(error) in call.err
-    assert "The same command may safely be repeated: nothing is imported twice." in call.err
+    assert "The same command may safely be repeated: nothing is imported twice. (0 of 1 requests" in call.err
     assert broker.steps == ["publisher started", "publisher stopped"]
 
 
-def test_the_connection_is_closed_when_the_second_request_fails(broker: Broker, submit: Submitting) -> None:
-    """One is published, and told so."""
-    broker.fails[1] = PublishTimeout("confirm timed out")
-    assert submit(submit.file("a.tif"), submit.file("b.tif")).code == Exit.NOT_CONFIRMED
-    assert [told.kind for told in broker.events] == [Kind.ACCEPTED]
-    assert broker.steps[-1] == "publisher stopped"
+LATER_FAILURES = pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PublishTimeout("confirm timed out after 60 s"), Exit.NOT_CONFIRMED),
+        (PublishRefused("the queue is full"), Exit.NOT_PUBLISHED),
+        (BrokerUnavailable("no connection"), Exit.NOT_PUBLISHED),
+    ],
+    ids=["no confirm", "full", "unreachable"],
+)
+
+
+@LATER_FAILURES
+@pytest.mark.parametrize("wait", [(), ("--wait",)], ids=["alone", "with --wait"])
+def test_what_was_confirmed_is_printed_when_a_later_request_fails(
+    broker: Broker, submit: Submitting, error: Exception, expected: Exit, wait: tuple[str, ...]
+) -> None:
+    """Given three requests of which the third fails, then two are printed, the doorbell rings, and the error counts."""
+    broker.fails[2] = error
+    call = submit(*(submit.file(name) for name in ("a.tif", "b.tif", "c.tif")), *wait)
+    first, second = broker.requests
+    assert call.code == expected
+    assert call.out == f"{first.request_id} accepted hcs/a.tif\n{second.request_id} accepted hcs/b.tif\n"
+    assert f"{error}. The same command may safely be repeated" in call.err
+    assert "(2 of 3 requests were published)" in call.err
+    assert [told.kind for told in broker.events] == [Kind.ACCEPTED] * 2
+    assert [step for step in broker.steps if "follower" not in step] == [
+        "publisher started",
+        "published",
+        "published",
+        "rang",
+        "publisher stopped",
+    ]
+
+
+@LATER_FAILURES
+def test_a_program_hears_of_what_was_confirmed_too(
+    broker: Broker, submit: Submitting, error: Exception, expected: Exit
+) -> None:
+    """The same object as after a success, with those alone that the broker holds."""
+    broker.fails[1] = error
+    call = submit(submit.file("a.tif"), submit.file("b.tif"), "--json")
+    assert call.code == expected
+    assert [(row["source"], row["state"]) for row in call.rows] == [("hcs/a.tif", "accepted")]
+    assert call.rows[0]["request_id"] == str(broker.requests[0].request_id)
 
 
 def test_nothing_is_published_when_nobody_can_follow(broker: Broker, submit: Submitting) -> None:

@@ -185,6 +185,7 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
     metrics = Metrics()
     outcomes = Outcomes(frozenset(one.request.request_id for one in prepared))
     deadline = time.monotonic() + how.timeout_seconds
+    published: list[Prepared] = []
     with ExitStack() as stack:
         if settings.metrics.port:
             health = Health(settings.metrics, metrics.registry, live={}, ready={})
@@ -193,10 +194,9 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
         try:
             follower = stack.enter_context(_follower(address, prepared, how)) if how.wait else None
             publisher = _started(address, stack)
-            published = list(_published(publisher, prepared, how, metrics))
-            publisher.ring()
+            _publish_each(publisher, prepared, how, metrics, published)
         except BrokerFailure as error:
-            return _explain_failure(error, prepared)
+            return _explain_failure(error, prepared, published, how)
         if follower is not None:
             _wait(follower.events(deadline_seconds=deadline - time.monotonic()), published, outcomes)
     _print_requests(published, outcomes.statuses, "accepted", as_json=how.as_json)
@@ -220,15 +220,29 @@ def _started(address: BrokerAddress, stack: ExitStack) -> Publisher:
     return publisher
 
 
-def _published(publisher: Publisher, prepared: Sequence[Prepared], how: _Publishing, metrics: Metrics) -> Any:
-    return publish_all(
+def _publish_each(
+    publisher: Publisher, prepared: Sequence[Prepared], how: _Publishing, metrics: Metrics, published: list[Prepared]
+) -> None:
+    """Publish one after the other, and put each into ``published`` once it is confirmed, whatever comes of the next."""
+    confirmed = publish_all(
         publisher, prepared, deadline_seconds=how.deadline_seconds, metrics=metrics, clock=lambda: datetime.now(UTC)
     )
+    try:
+        for one in confirmed:
+            published.append(one)  # noqa: PERF402  what was confirmed is kept when the next one fails
+    finally:
+        if published:
+            publisher.ring()
 
 
-def _explain_failure(error: BrokerFailure, prepared: Sequence[Prepared]) -> Exit:
+def _explain_failure(
+    error: BrokerFailure, prepared: Sequence[Prepared], published: Sequence[Prepared], how: _Publishing
+) -> Exit:
+    if published:
+        _print_requests(published, {}, "accepted", as_json=how.as_json)
+    count = f"{len(published)} of {len(prepared)} requests were published"
     repeat = "The same command may safely be repeated: nothing is imported twice."
-    click.echo(f"omero-fleet: {error}. {repeat} ({len(prepared)} requests were to be published)", err=True)
+    click.echo(f"omero-fleet: {error}. {repeat} ({count})", err=True)
     return Exit.NOT_CONFIRMED if isinstance(error, PublishTimeout) else Exit.NOT_PUBLISHED
 
 
