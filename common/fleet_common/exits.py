@@ -16,7 +16,10 @@ class Exit(enum.IntEnum):
     NOT_CONFIRMED = 4, "The broker did not confirm in time: the same command may safely be repeated."
     NOT_PUBLISHED = 5, "No broker, or it refuses a request; what it took before is printed, the rest may be repeated."
     DEAD = 6, "With --wait: at least one request is dead or was cancelled; the reason is printed."
-    STILL_WAITING = 7, "With --wait: the time was up before every outcome was known; the requests go on."
+    STILL_WAITING = (
+        7,
+        "With --wait: time is up, or events were missed, before every outcome was known; the requests go on.",
+    )
     DIFFERENT = 8, "topology verify: broker and description differ."
     UNREACHABLE = 9, "RabbitMQ or OMERO cannot be reached."
     NOT_FOUND = 10, "The event log knows no such request or batch."

@@ -1,15 +1,17 @@
 """Waits for the outcomes of what was just published, from live events: a pure fold and a progress display.
 
-The follower is attached before anything is published, so no event can be missed. Used by the command's own thread.
+The follower is attached before anything is published, so an event can be missed only while its connection is lost: in a
+gap. A producer may not read the event log, so what was missed stays unknown here. Used by the command's own thread.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +27,9 @@ from rich.progress import (
 from fleet_common.events import SUCCEEDED, Event, Fold, Status
 from fleet_common.exits import Exit
 from fleet_common.messages import ImportRequest
+
+QUIET_SECONDS: Final = 600.0
+"""So long after a gap a command that waits listens for requests that may have ended in it."""
 
 
 @dataclass
@@ -48,10 +53,15 @@ class Outcomes:
         return {request_id: known.status for request_id, known in self._folds.items()}
 
     @property
+    def remaining(self) -> frozenset[uuid.UUID]:
+        """The requests whose outcome is not known."""
+        known = self.statuses
+        return frozenset(one for one in self.wanted if one not in known or not known[one].is_final)
+
+    @property
     def complete(self) -> bool:
         """Whether every outcome is known."""
-        known = self.statuses
-        return all(request_id in known and known[request_id].is_final for request_id in self.wanted)
+        return not self.remaining
 
     def exit_code(self) -> Exit:
         """What a command that waited ends with."""
@@ -69,6 +79,59 @@ def collect(events: Iterable[Event], outcomes: Outcomes) -> Iterator[Status]:
             yield status
         if outcomes.complete:
             return
+
+
+def in_vain(
+    remaining: Collection[uuid.UUID], heard_at: Mapping[uuid.UUID, float], gap_at: float, now_seconds: float
+) -> bool:
+    """Whether nobody should wait any longer: each request may have ended in a gap, for none was heard of since.
+
+    A request that was heard of after the gap goes on, and its outcome will be told.
+
+    Args:
+        remaining: Requests without an outcome.
+        heard_at: When each was heard of last, in seconds.
+        gap_at: When the last gap ended, in seconds.
+        now_seconds: The present time on the same clock.
+    """
+    quiet = all(heard_at.get(one, gap_at) <= gap_at for one in remaining)
+    return quiet and now_seconds - gap_at >= QUIET_SECONDS
+
+
+class Attention:
+    """Tells a follower when to stop: never, unless it had a gap.
+
+    Args:
+        outcomes: What is waited for.
+        gaps: How often the follower lost its connection.
+        warn: Called at the first gap.
+        monotonic: A clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        outcomes: Outcomes,
+        gaps: Callable[[], int],
+        warn: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outcomes, self._gaps, self._warn, self._monotonic = outcomes, gaps, warn, monotonic
+        self._known_gaps = 0
+        self._gap_at = 0.0
+        self._heard_at: dict[uuid.UUID, float] = {}
+
+    def heard(self, request_id: uuid.UUID) -> None:
+        """An event of this request came."""
+        self._heard_at[request_id] = self._monotonic()
+
+    def stop(self) -> bool:
+        """Whether to wait no longer; to be asked often, for a gap counts from when it is seen here."""
+        gaps = self._gaps()
+        if gaps > self._known_gaps:
+            if not self._known_gaps:
+                self._warn()
+            self._known_gaps, self._gap_at = gaps, self._monotonic()
+        return gaps > 0 and in_vain(self._outcomes.remaining, self._heard_at, self._gap_at, self._monotonic())
 
 
 class Display:

@@ -74,6 +74,7 @@ class Broker:
     fails: dict[int, Exception] = field(default_factory=dict)
     attach_seconds: list[float] = field(default_factory=list)
     attach_fails: Exception | None = None
+    gaps: int = 0
     tell: Tell = silence
 
     @property
@@ -137,11 +138,17 @@ class FakeFollower:
     def __exit__(self, *_: object) -> None:
         self._broker.steps.append("follower detached")
 
-    def events(self, *, deadline_seconds: float) -> Iterator[Event]:
-        """Until the deadline."""
+    @property
+    def gaps(self) -> int:
+        """How often the connection was lost."""
+        return self._broker.gaps
+
+    def events(self, *, stop: Callable[[], bool], deadline_seconds: float) -> Iterator[Event]:
+        """Until the deadline, or until it is told to stop."""
         assert deadline_seconds > 0
         for request in self._broker.requests:
             yield from self._broker.tell(request)
+            assert not stop()
 
 
 @pytest.fixture
@@ -497,6 +504,18 @@ def test_with_wait_it_ends_by_the_outcome(broker: Broker, submit: Submitting, te
     call = submit(submit.file("a.tif"), "--wait")
     assert call.code == expected
     assert broker.steps[-1] == "follower detached"
+
+
+@pytest.mark.parametrize("gaps", [0, 1, 3])
+def test_a_lost_connection_is_told_once_with_what_to_do(broker: Broker, submit: Submitting, gaps: int) -> None:
+    """On standard error, however often it was lost; the outcomes that come still count."""
+    broker.tell, broker.gaps = (lambda request: imported(request)[:1]), gaps
+    call = submit(submit.file("a.tif"), submit.file("b.tif"), "--wait")
+    assert call.code == Exit.STILL_WAITING
+    assert call.err.count("the connection to RabbitMQ was lost for a while") == min(gaps, 1)
+    assert call.err.count("omero-fleet status REQUEST; the same command, repeated, answers already-imported") == min(
+        gaps, 1
+    )
 
 
 def test_without_wait_nobody_follows(broker: Broker, submit: Submitting) -> None:

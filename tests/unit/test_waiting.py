@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from fleet_common.errors import Reason
 from fleet_common.events import Event, Kind, Phase, Progress
 from fleet_common.exits import Exit
 from fleet_common.messages import Manifest
-from fleet_producer.waiting import Display, Outcomes, collect
+from fleet_producer.waiting import QUIET_SECONDS, Attention, Display, Outcomes, collect, in_vain
 from support.builders import REQUEST_ID, a_request, a_source, an_event
 
 OTHER = uuid.UUID("7f8b1c60-1a57-4a3e-9d6a-0f6f0f4a9b12")
@@ -121,6 +122,101 @@ def test_collecting_ends_when_the_time_is_up() -> None:
     known = outcomes()
     assert len(list(collect(iter([an_event(Kind.STARTED, 1)]), known))) == 1
     assert known.exit_code() is Exit.STILL_WAITING
+
+
+# --- gaps -----------------------------------------------------------------------------------------------------------
+
+GAP = 1000.0
+OVER = GAP + QUIET_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("heard_at", "now_seconds", "expected"),
+    [
+        ({}, GAP, False),
+        ({}, OVER - 1, False),
+        ({}, OVER, True),
+        ({REQUEST_ID: GAP - 1, OTHER: GAP - 500}, OVER, True),
+        ({REQUEST_ID: GAP, OTHER: GAP}, OVER, True),
+        ({REQUEST_ID: GAP + 1}, OVER, False),
+        ({REQUEST_ID: GAP + 1}, OVER + 80_000, False),
+        ({REQUEST_ID: GAP - 1, OTHER: GAP + 1}, OVER, False),
+        ({STRANGER: GAP + 1}, OVER, True),
+    ],
+)
+def test_waiting_is_in_vain_when_no_request_was_heard_of_since_the_gap(
+    heard_at: dict[uuid.UUID, float], now_seconds: float, *, expected: bool
+) -> None:
+    """Ten minutes after it; one that was heard of since goes on, however long its import takes."""
+    assert in_vain({REQUEST_ID, OTHER}, heard_at, GAP, now_seconds) is expected
+
+
+@dataclass
+class Waiting:
+    """Two requests that are waited for, on a clock and with gaps that a test makes."""
+
+    now_seconds: float = 0.0
+    gaps: int = 0
+    warnings: int = 0
+    known: Outcomes = field(default_factory=lambda: outcomes(REQUEST_ID, OTHER))
+
+    def __post_init__(self) -> None:
+        self.attention = Attention(self.known, lambda: self.gaps, self._warn, lambda: self.now_seconds)
+
+    def _warn(self) -> None:
+        self.warnings += 1
+
+    def hears(self, kind: Kind, request_id: uuid.UUID) -> None:
+        """An event comes."""
+        self.known.add(an_event(kind, 1, int(self.now_seconds), request_id=request_id))
+        self.attention.heard(request_id)
+
+    def stops_after(self, seconds: float) -> bool:
+        """Whether it has stopped so much later."""
+        self.now_seconds += seconds
+        return self.attention.stop()
+
+
+def test_without_a_gap_a_wait_never_stops_by_itself() -> None:
+    """A request may stay in its queue for days."""
+    waiting = Waiting()
+    assert not any(waiting.stops_after(seconds) for seconds in (0, 1, 86400, 86400))
+    assert waiting.warnings == 0
+
+
+def test_a_gap_is_told_once_and_ends_a_silent_wait_ten_minutes_after_the_last() -> None:
+    """Given two gaps, then silence, then the wait is over; the exit code says that the requests go on."""
+    waiting = Waiting(gaps=1)
+    assert not waiting.stops_after(0)
+    assert not waiting.stops_after(QUIET_SECONDS - 1)
+    waiting.gaps = 2
+    assert not waiting.stops_after(1)
+    assert not waiting.stops_after(QUIET_SECONDS - 1)
+    assert waiting.stops_after(1)
+    assert waiting.warnings == 1
+    assert waiting.known.exit_code() is Exit.STILL_WAITING
+
+
+def test_a_request_that_is_heard_of_after_the_gap_is_waited_for_to_its_end() -> None:
+    """Given one that goes on and one that is silent, when the first has ended, then nothing is left to wait for."""
+    waiting = Waiting(gaps=1)
+    waiting.stops_after(0)
+    waiting.now_seconds = 5
+    waiting.hears(Kind.PROGRESS, OTHER)
+    assert not waiting.stops_after(50_000)
+    waiting.hears(Kind.IMPORTED, OTHER)
+    assert waiting.stops_after(1)
+    assert waiting.known.remaining == {REQUEST_ID}
+
+
+def test_what_was_heard_before_the_gap_proves_nothing() -> None:
+    """The outcome may have been told in it."""
+    waiting = Waiting()
+    waiting.hears(Kind.PROGRESS, REQUEST_ID)
+    waiting.hears(Kind.IMPORTED, OTHER)
+    waiting.gaps = 1
+    assert not waiting.stops_after(7)
+    assert waiting.stops_after(QUIET_SECONDS)
 
 
 # --- the display ---------------------------------------------------------------------------------------------------

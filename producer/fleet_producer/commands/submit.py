@@ -32,7 +32,7 @@ from fleet_common.storage import Share, Shares
 from fleet_common.targets import parse_target
 from fleet_producer.prepare import Order, Prepared, prepare
 from fleet_producer.publish import publish_all
-from fleet_producer.waiting import Display, Outcomes, collect
+from fleet_producer.waiting import Attention, Display, Outcomes, collect
 
 _STOP_SECONDS: Final = 5.0
 
@@ -198,7 +198,7 @@ def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing)
         except BrokerFailure as error:
             return _explain_failure(error, prepared, published, how)
         if follower is not None:
-            _wait(follower.events(deadline_seconds=deadline - time.monotonic()), published, outcomes)
+            _wait(follower, deadline - time.monotonic(), published, outcomes)
     _print_requests(published, outcomes.statuses, "accepted", as_json=how.as_json)
     return outcomes.exit_code() if how.wait else Exit.OK
 
@@ -246,10 +246,22 @@ def _explain_failure(
     return Exit.NOT_CONFIRMED if isinstance(error, PublishTimeout) else Exit.NOT_PUBLISHED
 
 
-def _wait(events: Any, published: Sequence[Prepared], outcomes: Outcomes) -> None:
+def _wait(follower: LiveFollower, deadline_seconds: float, published: Sequence[Prepared], outcomes: Outcomes) -> None:
+    attention = Attention(outcomes, lambda: follower.gaps, _warn_of_gap)
+    events = follower.events(stop=attention.stop, deadline_seconds=deadline_seconds)
     with Display([one.request for one in published], Console(stderr=True)) as display:
         for status in collect(events, outcomes):
+            attention.heard(status.request_id)
             display.show(status)
+
+
+def _warn_of_gap() -> None:
+    click.echo(
+        "omero-fleet: the connection to RabbitMQ was lost for a while, and with it what was told meanwhile. Where a "
+        "request is, an operator sees with: omero-fleet status REQUEST; the same command, repeated, answers "
+        "already-imported for what was imported.",
+        err=True,
+    )
 
 
 def _print_requests(prepared: Sequence[Prepared], statuses: Any, state: str, *, as_json: bool) -> None:
