@@ -13,6 +13,7 @@ from fleet_common.errors import LeaseLost, NeedsOperator, Permanent, Reason, Req
 from fleet_common.events import Kind, Phase
 from fleet_common.messages import ChecksumAlgorithm, ImportRequest, Manifest, Options, Owner, Skip
 from fleet_common.metrics import fleet_version
+from fleet_common.storage import ManifestEntry, summarise
 from fleet_common.targets import parse_target
 from fleet_worker.attempt import Attempt, Job, Outcome
 from fleet_worker.omero.facts import SpecFile
@@ -249,10 +250,18 @@ def test_a_share_that_is_not_mounted_here_is_no_missing_file(worker: FakeWorker)
     assert refused(worker).reason is Reason.SHARE_UNAVAILABLE
 
 
-def test_an_empty_file_is_for_good(worker: FakeWorker) -> None:
-    """It will not grow by waiting: the instrument's copy failed."""
+def test_an_empty_file_may_be_one_that_is_not_visible_yet(worker: FakeWorker) -> None:
+    """The manifest says that it is not empty: the mount lags behind."""
     (worker.root / PATH).write_bytes(b"")
     error = refused(worker)
+    assert (type(error), error.reason) == (Transient, Reason.MANIFEST_DIFFERS)
+
+
+def test_a_file_that_is_empty_in_the_manifest_is_for_good(worker: FakeWorker) -> None:
+    """It will not grow by waiting: the instrument's copy failed."""
+    (worker.root / PATH).write_bytes(b"")
+    manifest = Manifest(files=1, bytes=0, digest=summarise([ManifestEntry(PATH, 0)]).digest)
+    error = refused(worker, a_real_request(source=a_source(path=PATH, manifest=manifest)))
     assert (type(error), error.reason) == (Permanent, Reason.FILE_EMPTY)
 
 

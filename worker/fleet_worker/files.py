@@ -1,6 +1,8 @@
 """Derives the files of a request again on the worker's own mount, and compares them with the manifest.
 
-The producer's word is not taken for it: a share may be mounted elsewhere, may lag behind, or may have lost a file.
+The producer's word is not taken for it: a share may be mounted elsewhere, may lag behind, or may have lost a file. On a
+mount that lags a new file is empty for a moment. The manifest holds no single sizes, but its digest does: where that is
+the digest of what is seen here, empty files are empty at the producer's too, and waiting will not fill them.
 """
 
 from __future__ import annotations
@@ -8,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from fleet_common.errors import Reason, failure
+from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.fitting import check_fits
 from fleet_common.messages import ImportRequest
-from fleet_common.plates import Plate, describe, plate_format, problems
+from fleet_common.plates import FileProblem, Plate, Problem, describe, plate_format, problems
 from fleet_common.storage import (
     ManifestEntry,
     Share,
@@ -37,7 +39,8 @@ def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
     """List the files of a request on this host.
 
     Raises:
-        Permanent: The path is unsafe, the format broken or unknown here, or the target does not fit.
+        Permanent: The path is unsafe, the format broken or unknown here, the target does not fit, or ``file-empty`` for
+            a file that is empty in the manifest too.
         Transient: ``manifest-differs`` while the files are not, or not yet, as the manifest says.
     """
     share = shares[request.source.share]
@@ -45,25 +48,33 @@ def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
     check_fits(plate, request.parsed_target)
     sizes = measure(share, plate.files)
     found = problems(plate, sizes)
-    if found:
-        empty_only = all(problem.problem == "empty" for problem in found)
-        raise failure(Reason.FILE_EMPTY if empty_only else Reason.MANIFEST_DIFFERS, describe(found))
+    if any(one.problem is Problem.MISSING for one in found):
+        raise failure(Reason.MANIFEST_DIFFERS, describe(found))
     entries = entries_of(plate.files, sizes)
-    _compare(request, entries)
+    _compare(request, entries, found)
+    if found:
+        raise failure(Reason.FILE_EMPTY, describe(found))
     return FilesHere(share, plate, entries)
 
 
 def _read(request: ImportRequest, share: Share) -> Plate:
     entry = PurePosixPath(str(check_relative(request.source.path)))
-    with ShareReader(share) as reader:
-        return plate_format(request.source.format).read(entry, reader)
+    try:
+        with ShareReader(share) as reader:
+            return plate_format(request.source.format).read(entry, reader)
+    except RequestError as error:
+        if error.reason is Reason.FILE_EMPTY:
+            # The entry file: nothing else can be listed. Only of a single file this can be all that the manifest has.
+            _compare(request, (ManifestEntry(str(entry), 0),))
+        raise
 
 
-def _compare(request: ImportRequest, entries: tuple[ManifestEntry, ...]) -> None:
+def _compare(request: ImportRequest, entries: tuple[ManifestEntry, ...], found: tuple[FileProblem, ...] = ()) -> None:
     manifest, here = request.source.manifest, summarise(entries)
     if here.digest != manifest.digest:
         raise failure(
             Reason.MANIFEST_DIFFERS,
             f"the worker sees {here.files} files with {here.bytes} bytes, the manifest says "
-            f"{manifest.files} files with {manifest.bytes} bytes: not yet visible here, or changed since",
+            f"{manifest.files} files with {manifest.bytes} bytes: not yet visible here, or changed since"
+            f"{'; ' + describe(found) if found else ''}",
         )
