@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,6 +25,15 @@ LANE_RULES = {
     "hcs": {"shares": {"hcs": ["phenix1/"]}, "users": ["alice"], "groups": ["screening"], "targets": ["Screen:*"]},
     "confocal": {"shares": {"confocal": [""]}, "users": ["bob"], "groups": ["screening"], "targets": ["Dataset:*"]},
 }
+
+
+LAST: Final = ("test_tls.py", "test_outages.py")
+"""Run after all others, in this order: these end the shared workers, and then stop the servers under them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what disturbs others behind the others."""
+    items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +55,30 @@ def facility() -> Iterator[Facility]:
 
 
 @pytest.fixture(scope="session")
-def workers(facility: Facility) -> Iterator[tuple[WorkerProcess, WorkerProcess]]:
+def shared() -> Iterator[list[WorkerProcess]]:
+    """The workers that all tests share, once they were started."""
+    started: list[WorkerProcess] = []
+    yield started
+    stop_all(started)
+    print(*(worker.tail() for worker in started))  # noqa: T201  pytest shows it beside a failure
+
+
+@pytest.fixture(scope="session")
+def workers(facility: Facility, shared: list[WorkerProcess]) -> tuple[WorkerProcess, WorkerProcess]:
     """Two workers that take from all lanes, ready."""
     ports = facility.layout.ports.spare
     first, second = (facility.fleet.start_worker(f"w{number}", ports[number]) for number in (0, 1))
-    try:
-        first.wait_ready()
-        second.wait_ready()
-        yield first, second
-    finally:
-        stop_all([first, second])
-        print(first.tail(), second.tail())  # noqa: T201  pytest shows it beside a failure
+    shared += [first, second]
+    first.wait_ready()
+    second.wait_ready()
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def alone(facility: Facility, shared: list[WorkerProcess]) -> Facility:
+    """The facility without the shared workers, for tests that must know which worker does what."""
+    stop_all(shared)
+    return facility
 
 
 @pytest.fixture(scope="session")
