@@ -1,4 +1,3 @@
-
 r"""Compares one listing of a plate with ``find -printf '%p %s\n'`` on the same tree: ``python benchmarks/listing.py``.
 
 Both are measured in turn on a tree of 100,000 files, several times; the answer is the median of the ratios. It is
