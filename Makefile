@@ -23,6 +23,10 @@ demo: install ## import a plate end to end, read it back from OMERO and compare
 test: install ## all tests, on real parts
 	$(BIN)/python -m pytest
 
+.PHONY: bench
+bench: install ## measure what the documentation states, where it is not part of demo and tests
+	$(BIN)/python benchmarks/listing.py
+
 .PHONY: lint
 lint: install ## ruff, mypy, import contracts, generated files up to date
 	$(BIN)/ruff check .

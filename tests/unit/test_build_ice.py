@@ -187,7 +187,7 @@ def test_the_wheel_is_named_for_this_python() -> None:
         ({"FLEET_CACHE": "/somewhere"}, False, Path("/somewhere")),
         ({}, True, Path("/var/cache/omero-import-fleet")),
         ({"XDG_CACHE_HOME": "/xdg"}, False, Path("/xdg/omero-import-fleet")),
-        ({"HOME": "/home/alice"}, False, Path("/home/alice/.cache/omero-import-fleet")),
+        ({"HOME": "/people/alice"}, False, Path("/people/alice/.cache/omero-import-fleet")),
     ],
 )
 def test_the_cache_is_where_the_user_may_write(
