@@ -1,0 +1,16 @@
+"""The order of the whole run: what is quick and fails early comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+FOLDERS: Final = ("unit", "broker", "omero", "e2e")
+_HERE: Final = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by folder; within one the order stays."""
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(_HERE).parts[0]))
