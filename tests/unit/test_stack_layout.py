@@ -143,7 +143,7 @@ def test_the_users_of_databases_may_enter_whatever_the_umask(root: Path) -> None
     ("euid", "environment", "state", "cache"),
     [
         (0, {}, "/var/lib/omero-import-fleet", "/var/cache/omero-import-fleet"),
-        (1000, {"HOME": "/people/a"}, "/people/a/.local/state/omero-import-fleet", "/people/a/.cache/omero-import-fleet"),
+        (1000, {"HOME": "/p/a"}, "/p/a/.local/state/omero-import-fleet", "/p/a/.cache/omero-import-fleet"),
         (1000, {"XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "/c"}, "/s/omero-import-fleet", "/c/omero-import-fleet"),
         (1000, {"FLEET_STATE": "/mine", "XDG_STATE_HOME": "/s", "HOME": "/h"}, "/mine", "/h/.cache/omero-import-fleet"),
         (0, {"FLEET_STATE": "/mine", "FLEET_CACHE": "/yours"}, "/mine", "/yours"),
