@@ -167,7 +167,7 @@ def rescue(alone: Facility) -> Rescue:
     """
     with Crew(alone) as crew:
         victim = crew.ready("victim", *SLOWLY)
-        (request_id,) = send(alone, plate(alone, "rescued", wells=24, channels=3), target="Screen:+name:rescued")
+        (request_id,) = send(alone, plate(alone, "rescued", wells=12, channels=2), target="Screen:+name:rescued")
         uploading(victim)
         victim.process.kill()
         victim.process.wait(10)
@@ -216,7 +216,7 @@ def test_a_killed_upload_leaves_one_complete_fileset(alone: Facility, rescue: Re
     assert alone.query("select count(p) from Plate p where p.name = 'rescued'") == [(1,)]
     assert alone.query(
         "select count(i) from Image i where i.fileset.id = :id", id=rescue.outcome["result"]["fileset_id"]
-    ) == [(96,)]
+    ) == [(48,)]
 
 
 def test_the_debris_of_a_killed_upload_is_removed(alone: Facility, rescue: Rescue) -> None:
@@ -242,13 +242,13 @@ def adoption(alone: Facility) -> Adoption:
     """Given an import inside the server, when its worker is killed, then it goes on, and another worker adopts it."""
     with Crew(alone) as crew:
         victim = crew.ready("orphaning")
-        (request_id,) = send(alone, plate(alone, "adopted", wells=24), target="Screen:+name:adopted")
+        (request_id,) = send(alone, plate(alone, "adopted", wells=12), target="Screen:+name:adopted")
         until(lambda: victim.metric("omero_import_slots_held", kind="import") == 1, 60, "the import")
         until(lambda: job_status(alone, request_id) == "Finished", 60, "a verified upload")
         victim.process.kill()
         victim.process.wait(10)
         (fileset,) = alone.filesets_of(request_id)
-        until(lambda: thumbnails(alone, fileset) == 96, 120, "the end of the import in the server")
+        until(lambda: thumbnails(alone, fileset) == 48, 120, "the end of the import in the server")
         crew.ready("adopter")
         return Adoption(request_id, fileset, events(alone, request_id))
 
@@ -297,7 +297,7 @@ def drain(alone: Facility) -> Drain:
     """Given a plate in upload, when its worker is told to stop and an image comes, then it finishes the plate."""
     with Crew(alone) as crew:
         worker = crew.ready("draining", *SLOWLY)
-        (in_work,) = send(alone, plate(alone, "drained", wells=12, channels=3), target="Screen:+name:drained")
+        (in_work,) = send(alone, plate(alone, "drained", wells=12, channels=2), target="Screen:+name:drained")
         uploading(worker)
         worker.process.terminate()
         until(lambda: "draining" in Seen.at(worker).problems, 30, "a worker that drains")
