@@ -1,8 +1,7 @@
 """A real RabbitMQ for the tests of fleet_common.broker, with the users and permissions of a facility.
 
 The stack is called after the version it runs (``FLEET_TEST_RABBITMQ``: 3.10, 4.0 or newest; 4.0 by default) and lives
-below ``FLEET_STATE``, or below pytest's temporary folder. It is stopped at the end; what a test leaves in queues is
-purged before the next one.
+with all others. It is removed at the end; what a test leaves in queues is purged before the next one.
 """
 
 from __future__ import annotations
@@ -20,20 +19,17 @@ from support.rabbit import LANES, Rabbit
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
+def running() -> Iterator[Rabbit]:
     """One broker for all tests of a run, with the topology applied."""
     version = os.environ.get("FLEET_TEST_RABBITMQ", "4.0")
-    with pytest.MonkeyPatch.context() as patch:
-        if "FLEET_STATE" not in os.environ:
-            patch.setenv("FLEET_STATE", str(tmp_path_factory.mktemp("stacks")))
-        name = f"t-broker-{version.replace('.', '')}"
-        description = stack.up(name, ("rabbitmq",), parts.Options(rabbitmq_version=version)).broker
-        rabbit = Rabbit(name, description, RabbitPart(Layout.for_name(name), version))
-        try:
-            apply(rabbit.plain("topology"), LANES)
-            yield rabbit
-        finally:
-            stack.down(name)
+    name = f"t-broker-{version.replace('.', '')}"
+    description = stack.up(name, ("rabbitmq",), parts.Options(rabbitmq_version=version)).broker
+    rabbit = Rabbit(name, description, RabbitPart(Layout.for_name(name), version))
+    try:
+        apply(rabbit.plain("topology"), LANES)
+        yield rabbit
+    finally:
+        stack.wipe(name)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ from prometheus_client.samples import Sample
 from fleet_common.errors import Reason
 from fleet_common.events import Kind, Phase
 from fleet_common.metrics import OUTCOMES, PREFIX, ROLES, SLOT_KINDS, Metrics, fleet_version
+from fleet_stack.prometheus import promtool
 
 PUBLISHED = ("confirmed", "unroutable", "refused", "timeout", "unreachable")
 KNOWN: list[tuple[str, dict[str, str]]] = [
@@ -145,13 +145,12 @@ def test_a_registry_can_be_given() -> None:
     assert Metrics(registry).registry is registry
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: apt-get install prometheus")
 def test_promtool_has_nothing_to_say(metrics: Metrics) -> None:
     """Names, units, types and help texts, with every series in use."""
     metrics.requests.labels(Kind.IMPORTED, "").inc()
     metrics.phase_seconds.labels(Phase.UPLOAD).observe(3)
     checked = subprocess.run(
-        ["promtool", "check", "metrics"],
+        [promtool(), "check", "metrics"],
         input=generate_latest(metrics.registry),
         capture_output=True,
         check=False,
