@@ -114,4 +114,4 @@ def test_submit_refuses_a_broker_that_it_cannot_verify(
     assert "certificate verify failed" in done.errors
     assert "may safely be repeated" in done.errors
     assert worker.ready()
-    assert not [one for one in secure.status() if one["source"] == "confocal/deceived cell.tif"]
+    assert not [one for one in secure.status() if one.get("source") == "confocal/deceived cell.tif"]
