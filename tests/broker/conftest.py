@@ -23,9 +23,9 @@ def running() -> Iterator[Rabbit]:
     """One broker for all tests of a run, with the topology applied."""
     version = os.environ.get("FLEET_TEST_RABBITMQ", "4.0")
     name = f"t-broker-{version.replace('.', '')}"
-    description = stack.up(name, ("rabbitmq",), parts.Options(rabbitmq_version=version)).broker
-    rabbit = Rabbit(name, description, RabbitPart(Layout.for_name(name), version))
     try:
+        description = stack.up(name, ("rabbitmq",), parts.Options(rabbitmq_version=version)).broker
+        rabbit = Rabbit(name, description, RabbitPart(Layout.for_name(name), version))
         apply(rabbit.plain("topology"), LANES)
         yield rabbit
     finally:

@@ -41,14 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def facility() -> Iterator[Facility]:
     """Servers, shares and settings; no worker yet."""
     stack.wipe(STACK)
-    description = stack.up(STACK)
-    layout = Layout.for_name(STACK)
-    shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
-    for folder in shares.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    fleet = Fleet(description, layout.state / "fleet", shares, LANE_RULES)
-    fleet.apply_topology()
     try:
+        description = stack.up(STACK)
+        layout = Layout.for_name(STACK)
+        shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
+        for folder in shares.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        fleet = Fleet(description, layout.state / "fleet", shares, LANE_RULES)
+        fleet.apply_topology()
         with logged_in(description.omero, "root") as root:
             yield Facility(layout, fleet, root)
     finally:
