@@ -21,6 +21,7 @@ demo: install ## import a plate end to end, read it back from OMERO and compare
 
 .PHONY: test
 test: install ## all tests, on real parts
+	$(BIN)/python -m fleet_stack install
 	$(BIN)/python -m pytest
 
 .PHONY: bench

@@ -58,6 +58,17 @@ def up(name: str, wanted: Sequence[str] = NAMES, options: Options | None = None)
     return description
 
 
+def install(wanted: Sequence[str] = NAMES, options: Options | None = None) -> None:
+    """Fetch what parts need into the cache, without making a stack; does nothing when all is there.
+
+    Raises:
+        StackError: something could not be fetched.
+    """
+    layout = Layout.for_name("install")
+    parts = {chosen: part(layout, chosen, options) for chosen in NAMES if chosen in wanted}
+    side_by_side(_chains(parts), lambda one: one.install())
+
+
 def down(name: str) -> tuple[str, ...]:
     """Stop every part of a stack and return their names; data stay."""
     layout = Layout.for_name(name)

@@ -80,6 +80,20 @@ def invoke(*words: str) -> Result:
     return CliRunner().invoke(commands.main, list(words))
 
 
+class TestInstall:
+    """Fetching what parts need."""
+
+    def test_every_part_is_fetched_and_no_stack_is_made(self, fakes: Fakes, tmp_path: Path) -> None:
+        assert invoke("install").exit_code == 0
+        assert sorted(fakes.calls) == ["omero.install", "rabbitmq.install", "web.install"]
+        assert list((tmp_path / "state").glob("*")) == []
+
+    def test_only_the_wanted_parts_are_fetched(self, fakes: Fakes) -> None:
+        assert invoke("install", "--only", "rabbitmq", "--rabbitmq", "3.10").exit_code == 0
+        assert fakes.calls == ["rabbitmq.install"]
+        assert fakes.options == [Options("3.10")]
+
+
 class TestUp:
     """Bringing parts up."""
 
@@ -207,6 +221,16 @@ class TestDownAndStatus:
         assert not (tmp_path / "state/demo").exists()
         assert (tmp_path / "state/other").exists()
         assert (tmp_path / "cache").exists()
+
+    def test_a_purge_wipes_every_stack_and_the_cache(self, fakes: Fakes, tmp_path: Path) -> None:
+        """Given two stacks, when all is purged, then no folder is left; and again it is content."""
+        (tmp_path / "cache").mkdir()
+        stack.up("demo", ["rabbitmq"])
+        stack.up("other", ["omero"])
+        assert json.loads(invoke("purge", "--json").stdout) == {"wiped": ["demo", "other"]}
+        assert {"rabbitmq.stop", "omero.stop"} <= set(fakes.calls)
+        assert list(tmp_path.iterdir()) == []
+        assert "nothing is left" in invoke("purge").output
 
     def test_a_part_that_does_not_stop_is_not_wiped(self, fakes: Fakes, tmp_path: Path) -> None:
         """Given a server that cannot be ended, when the stack is wiped, then its files are not pulled away."""
