@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 STACK ?= demo
 RABBITMQ ?= 4.0
 INSTALLED := $(VENV)/.installed
+# Where omero-py puts its temporary files, otherwise below the home folder; it wants the folder to exist.
+export OMERO_TMPDIR := $(CURDIR)/build/omero-tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
@@ -42,6 +44,7 @@ install: $(INSTALLED) ## the environment with everything that demo and tests nee
 # Stamped last, so that an install that was cut is done again.
 $(INSTALLED): pyproject.toml requirements/dev.txt tools/bootstrap.sh tools/build_ice.py
 	PYTHON=$(PYTHON) VENV=$(VENV) tools/bootstrap.sh
+	mkdir -p $(OMERO_TMPDIR)
 	touch $@
 
 .PHONY: requirements

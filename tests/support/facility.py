@@ -67,7 +67,7 @@ class Facility:
         group: str = "screening",
         account: str = "demo",
         options: tuple[str, ...] = (),
-        timeout_seconds: float = 240.0,
+        timeout_seconds: float = 420.0,
         wait: bool = True,
     ) -> Submitted:
         """Submit as an acquisition host would, and by default wait for the outcome."""

@@ -20,7 +20,7 @@ from fleet_common.messages import Batch
 from support.builders import BATCH, REQUEST_ID, an_event
 
 OTHER = uuid.UUID("7f8b1c60-1a57-4a3e-9d6a-0f6f0f4a9b12")
-WEDNESDAY = Batch(id=uuid.uuid4(), name="wednesday")
+WEDNESDAY = Batch(id=uuid.UUID("3c9e2d6a-5b1f-4c8e-9a7d-1f2e3d4c5b6a"), name="wednesday")
 RESULT = Result(fileset_id=7, plate_ids=(51, 52), files=1, bytes=5, images=2)
 LOG = [
     an_event(Kind.ACCEPTED, batch=BATCH, source="hcs/a.tif"),
