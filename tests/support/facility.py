@@ -6,7 +6,6 @@ Looking is done with pika's and omero-py's own clients, never with the fleet's c
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import pika
 
 from fleet_stack.fleet import Fleet
 from fleet_stack.layout import Layout
+from support import waiting
 
 T = TypeVar("T")
 DEAD_QUEUE = "import.dead"
@@ -144,14 +144,8 @@ class Facility:
 
 
 def until(look: Callable[[], T | None], deadline_seconds: float, what: str) -> T:
-    """Look again and again until there is something; fails when there is nothing by the deadline."""
-    deadline = time.monotonic() + deadline_seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what}: not within {deadline_seconds:g} s"
-        time.sleep(0.25)  # between two looks at a server, never instead of an event
+    """Look at a server four times a second until there is something; fails when there is nothing by the deadline."""
+    return waiting.until(look, deadline_seconds, what, pause_seconds=0.25)
 
 
 def _parameters(values: Mapping[str, Any]) -> Any:

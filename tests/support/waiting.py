@@ -11,16 +11,22 @@ T = TypeVar("T")
 _PAUSE = threading.Event()
 
 
-def until(condition: Callable[[], T], deadline_seconds: float = 10.0) -> T:
-    """Ask every 20 ms until the answer is true, and return it.
+def until(
+    condition: Callable[[], T | None],
+    deadline_seconds: float = 10.0,
+    what: str = "the condition",
+    *,
+    pause_seconds: float = 0.02,
+) -> T:
+    """Ask again and again until the answer is true, and return it.
 
     Raises:
         AssertionError: It was not true by the deadline.
     """
     deadline = time.monotonic() + deadline_seconds
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not true within {deadline_seconds} s"
-        _PAUSE.wait(0.02)
+        assert time.monotonic() < deadline, f"{what}: not within {deadline_seconds:g} s"
+        _PAUSE.wait(pause_seconds)
     return answer
 
 

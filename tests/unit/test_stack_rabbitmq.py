@@ -287,8 +287,8 @@ class TestFetching:
         binaries.mkdir(parents=True)
         (binaries / "erl").write_text('#!/bin/sh\n  ROOTDIR="/usr/lib/erlang"\nexec $ROOTDIR/x\n')
         (binaries / "start_erl").write_bytes(b"\x7fELF ROOTDIR=no")
-        point_scripts(Move(now=tmp_path / "aside", later=tmp_path / "root"))
-        assert f"  ROOTDIR={tmp_path}/root/usr/lib/erlang\n" in (binaries / "erl").read_text()
+        point_scripts(Move(now=tmp_path / "aside", later=tmp_path / "there"))
+        assert f"  ROOTDIR={tmp_path}/there/usr/lib/erlang\n" in (binaries / "erl").read_text()
         assert (binaries / "start_erl").read_bytes() == b"\x7fELF ROOTDIR=no"
 
     def test_programs_are_told_from_scripts(self, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from fleet_worker.omero.upload import RegisteredImport
 from fleet_worker.parts import Parts
 from fleet_worker.reconcile import Plan, Step, elected, plan
 from fleet_worker.reporting import Reporter
-from fleet_worker.slots import slot
+from fleet_worker.slots import asking, slot
 from fleet_worker.verification import verify
 
 _LOG = structlog.get_logger()
@@ -148,12 +148,8 @@ class Attempt:
             if error.reason is not Reason.TARGET_NOT_FOUND or target.container.choice is Choice.ID:
                 raise
         name = self._parts.names.lock(f"target.{owner.group_id}.{_short(self._request.target)}")
-        with self._parts.locks.take_one_of([name], _TARGET_SECONDS, stop=self._stop):
+        with self._parts.locks.take_one_of([name], _TARGET_SECONDS, stop=asking(self._check)):
             return session.resolve_target(target, creates=True)
-
-    def _stop(self) -> bool:
-        self._check()
-        return False
 
     def _spec(self, files: FilesHere, target: ResolvedTarget) -> ImportSpec:
         request, options = self._request, self._request.options

@@ -22,14 +22,9 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
     """
     omero = parts.settings.omero
     count = omero.create_slots if kind == "create" else omero.import_slots
-    names = [parts.names.slot(omero.name, kind, index) for index in range(count)]
+    names = parts.names.slots(omero.name, kind, count)
     began = parts.monotonic()
-
-    def stop() -> bool:
-        check()
-        return False
-
-    lease = parts.locks.take_one_of(names, parts.settings.worker.import_deadline_seconds, stop=stop)
+    lease = parts.locks.take_one_of(names, parts.settings.worker.import_deadline_seconds, stop=asking(check))
     parts.metrics.slot_seconds.labels(kind).observe(parts.monotonic() - began)
     parts.metrics.slots_held.labels(kind).inc()
     try:
@@ -37,3 +32,13 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
     finally:
         parts.metrics.slots_held.labels(kind).dec()
         lease.release()
+
+
+def asking(check: Callable[[], None]) -> Callable[[], bool]:
+    """A check that raises, as the question that a wait for locks asks: it never says yes, it ends the wait itself."""
+
+    def stop() -> bool:
+        check()
+        return False
+
+    return stop
