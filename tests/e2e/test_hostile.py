@@ -20,8 +20,18 @@ from fleet_common.messages import ImportRequest, encode
 from fleet_stack.fleet import WorkerProcess
 from fleet_stack.plates import PlateSpec, make_plate, tiff
 from support.facility import Facility, until
-from support.handmade import Letter, assert_workers_go_on, image_request, letter, plate_request, post, request, rubbish
-from support.stories import Story, stories
+from support.handmade import (
+    Letter,
+    Settled,
+    assert_workers_go_on,
+    image_request,
+    letter,
+    plate_request,
+    post,
+    request,
+    rubbish,
+)
+from support.stories import stories
 
 SECRET = "not-for-the-fleet-7d1f0a"
 
@@ -135,19 +145,6 @@ STRANGE_IDS = {
     "no id at all": Case(lambda _: b"{", Reason.INVALID_REQUEST, message_id=""),
 }
 CASES = BODIES | PATHS
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Every message with what became of it."""
-
-    letters: Mapping[str, Letter]
-    told: Mapping[str, Story]
-    dead: Mapping[str, tuple[Mapping[str, Any], bytes]]
-
-    def story(self, name: str) -> Story:
-        """What was told of a message."""
-        return self.told[self.letters[name].key]
 
 
 @pytest.fixture(scope="module")

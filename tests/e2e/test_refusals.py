@@ -23,8 +23,8 @@ from fleet_stack.fleet import WorkerProcess
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate, tiff
 from fleet_stack.readback import logged_in
 from support.facility import Facility
-from support.handmade import Letter, assert_workers_go_on, image_request, letter, plate_request, post
-from support.stories import Story, ended, stories
+from support.handmade import Settled, assert_workers_go_on, image_request, letter, plate_request, post
+from support.stories import ended, stories
 
 NO_SUCH_ID = 999_999_999
 BEFORE_THE_UPLOAD = {"check", "target"}
@@ -159,19 +159,6 @@ CONTROLS: Mapping[str, Callable[[Material], ImportRequest]] = {
     "carol in a private group": lambda m: m.of("carol", "private-lab"),
     "bob in screening": lambda m: m.of("bob"),
 }
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Every request with what became of it."""
-
-    letters: Mapping[str, Letter]
-    told: Mapping[str, Story]
-    dead: Mapping[str, tuple[Mapping[str, Any], bytes]]
-
-    def story(self, name: str) -> Story:
-        """What was told of a request."""
-        return self.told[self.letters[name].key]
 
 
 def _screen(facility: Facility, user: str, group: str) -> int:

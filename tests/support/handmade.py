@@ -17,7 +17,7 @@ from fleet_common.storage import ManifestEntry, summarise
 from fleet_stack.plates import MadePlate, tiff
 from support.builders import a_request, a_source
 from support.facility import Facility
-from support.stories import ended, stories
+from support.stories import Story, ended, stories
 
 TARGET = "Dataset:+name:E2E by hand"
 
@@ -132,3 +132,16 @@ def assert_workers_go_on(facility: Facility, workers: Sequence[Any], folder: str
         if busy == {worker.name for worker in workers}:
             return
     raise AssertionError(f"only {busy} took part")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Every message with what became of it."""
+
+    letters: Mapping[str, Letter]
+    told: Mapping[str, Story]
+    dead: Mapping[str, tuple[Mapping[str, Any], bytes]]
+
+    def story(self, name: str) -> Story:
+        """What was told of a message."""
+        return self.told[self.letters[name].key]
