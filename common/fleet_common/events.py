@@ -202,6 +202,11 @@ class Fold:
             self._source = event if self._source is None else max(self._source, event, key=_rank)
 
     @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens by itself, as far as the events tell."""
+        return self._latest.kind in FINAL
+
+    @property
     def status(self) -> Status:
         """Where the request is, as far as the events tell."""
         latest = self._latest

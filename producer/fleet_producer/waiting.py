@@ -38,6 +38,11 @@ class Outcomes:
 
     wanted: frozenset[uuid.UUID]
     _folds: dict[uuid.UUID, Fold] = field(default_factory=dict)
+    _open: set[uuid.UUID] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Kept beside the folds: to ask thousands of them after every event would cost the square of a batch.
+        self._open = set(self.wanted)
 
     def add(self, event: Event) -> Status | None:
         """Take in an event; the new status of its request, or None when it is not one of ours."""
@@ -45,6 +50,10 @@ class Outcomes:
             return None
         known = self._folds.setdefault(event.request_id, Fold(event))
         known.add(event)
+        if known.is_final:
+            self._open.discard(event.request_id)
+        else:
+            self._open.add(event.request_id)
         return known.status
 
     @property
@@ -55,13 +64,12 @@ class Outcomes:
     @property
     def remaining(self) -> frozenset[uuid.UUID]:
         """The requests whose outcome is not known."""
-        known = self.statuses
-        return frozenset(one for one in self.wanted if one not in known or not known[one].is_final)
+        return frozenset(self._open)
 
     @property
     def complete(self) -> bool:
         """Whether every outcome is known."""
-        return not self.remaining
+        return not self._open
 
     def exit_code(self) -> Exit:
         """What a command that waited ends with."""
