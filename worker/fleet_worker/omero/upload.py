@@ -72,12 +72,13 @@ class RegisteredImport:
         saved = False
         try:
             for sends in range(1, SENDS + 1):
+                if sends > 1:
+                    sending.rewind(file.size_bytes)
                 hash_hex = sending.send(file.size_bytes, hasher(self._spec.effective_algorithm))
                 began = time.monotonic()
                 if sending.saved_hash() == hash_hex:
                     saved = True
                     return UploadedFile(index, hash_hex, file.size_bytes, sends, time.monotonic() - began)
-                sending.rewind(file.size_bytes)
             raise failure(Reason.UPLOAD_DIFFERS, f"{what}: the server's hash differs from what was sent, {SENDS} times")
         finally:
             self._closing.add(store, wait=not saved)
