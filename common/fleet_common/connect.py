@@ -1,8 +1,8 @@
-"""Makes a broker address of the settings; the only bridge between the two."""
+"""Makes broker address and names of the settings; the only bridge between the two."""
 
 from __future__ import annotations
 
-from fleet_common.broker import BrokerAddress
+from fleet_common.broker import BrokerAddress, Names
 from fleet_common.settings import BrokerSettings
 
 
@@ -21,3 +21,8 @@ def broker_address(settings: BrokerSettings) -> BrokerAddress:
         tls=settings.tls,
         ca_file=settings.ca_file,
     )
+
+
+def broker_names(settings: BrokerSettings) -> Names:
+    """The names of everything that the fleet has in this broker."""
+    return Names(tiers_seconds=settings.retry_tiers_seconds)

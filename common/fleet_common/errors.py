@@ -7,6 +7,7 @@
     ├── Permanent       the same request can never succeed
     ├── NeedsOperator   a person must look; automation would only make it worse
     ├── LeaseLost       somebody else may own the request now: stop, do not settle
+    ├── Cancelled       an operator does not want it any more
     └── UsageError      a command was called with something that it cannot use
 
 Whoever raises names a :class:`Reason`; whoever settles a request looks the reason up in :data:`RULES`.
@@ -65,6 +66,9 @@ class Reason(enum.StrEnum):
     OMERO_BUSY = "omero-busy"
     OMERO_LOGIN_REFUSED = "omero-login-refused"
     OMERO_REFUSED = "omero-refused"
+    OMERO_READ_ONLY = "omero-read-only"
+    OMERO_FULL = "omero-full"
+    OMERO_OVERCOMMITTED = "omero-overcommitted"
     BROKER_UNAVAILABLE = "broker-unavailable"
     SESSION_LOST = "session-lost"
     LOCK_HELD = "lock-held"
@@ -73,6 +77,9 @@ class Reason(enum.StrEnum):
     LEASE_LOST = "lease-lost"
     DRAINING = "draining"
     ATTEMPTS_USED_UP = "attempts-used-up"
+    CRASH_LOOP = "crash-loop"
+    DELIVERY_LIMIT = "delivery-limit"
+    CANCELLED = "cancelled"
     INTERNAL_ERROR = "internal-error"
 
 
@@ -83,6 +90,7 @@ class Verdict(enum.StrEnum):
     PERMANENT = "permanent"
     NEEDS_OPERATOR = "needs-operator"
     LEASE_LOST = "lease-lost"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +181,9 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.OMERO_BUSY: _not_its_fault("Check the load of OMERO.server; the fleet goes on by itself.", 10.0),
         Reason.OMERO_LOGIN_REFUSED: _operator("Check the service account: its password and its Sudo privilege."),
         Reason.OMERO_REFUSED: _permanent("Check the rights of owner and group in OMERO, then replay."),
+        Reason.OMERO_READ_ONLY: _not_its_fault("Make OMERO.server writable; the fleet goes on by itself.", 60.0),
+        Reason.OMERO_FULL: _not_its_fault("Free space in OMERO's data folder; the fleet goes on by itself.", 60.0),
+        Reason.OMERO_OVERCOMMITTED: _operator("Lower the slots in the settings, or give OMERO.server more threads."),
         Reason.BROKER_UNAVAILABLE: _not_its_fault("Check RabbitMQ; the fleet goes on by itself.", 10.0),
         Reason.SESSION_LOST: _not_its_fault("Nothing: the import starts anew in a new session.", 10.0),
         Reason.LOCK_HELD: _not_its_fault("Nothing: another worker is at this request.", 60.0),
@@ -181,6 +192,10 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.LEASE_LOST: Rule(Verdict.LEASE_LOST, "Nothing: the request went to another worker."),
         Reason.DRAINING: _not_its_fault("Nothing: the worker stopped and gave the request back.", 10.0),
         Reason.ATTEMPTS_USED_UP: _permanent("Read the last error, mend its cause, then replay."),
+        Reason.CRASH_LOOP: _operator("Read the workers' logs: they died of this request alone; then replay."),
+        # Told by the broker, not by a worker: only dead letters without the fleet's headers have it.
+        Reason.DELIVERY_LIMIT: _operator("Read the workers' logs: they died with this request; then replay."),
+        Reason.CANCELLED: Rule(Verdict.CANCELLED, "Nothing: an operator cancelled it; submit it with --again."),
         Reason.INTERNAL_ERROR: _transient("Report the worker's log: this is a defect of the fleet.", 60.0, 3),
     }
 )
@@ -236,6 +251,13 @@ class LeaseLost(RequestError):
         super().__init__(Reason.LEASE_LOST, message)
 
 
+class Cancelled(RequestError):
+    """An operator does not want the request any more: stop, clean up, and settle it as cancelled."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.CANCELLED, message)
+
+
 class UsageError(FleetError):
     """A command cannot work with what it was given; nothing was done."""
 
@@ -249,4 +271,6 @@ def failure(reason: Reason, message: str, *, log_tail: str = "") -> RequestError
     """The error of the right class for a reason, so that class and table cannot disagree."""
     if RULES[reason].verdict is Verdict.LEASE_LOST:
         return LeaseLost(message)
+    if RULES[reason].verdict is Verdict.CANCELLED:
+        return Cancelled(message)
     return _BY_VERDICT[RULES[reason].verdict](reason, message, log_tail=log_tail)

@@ -39,9 +39,13 @@ class Kind(enum.StrEnum):
     ALREADY_IMPORTED = "already-imported"
     DEAD = "dead"
     CANCELLED = "cancelled"
+    REPLAYED = "replayed"
+    DROPPED = "dropped"
 
 
-FINAL: Final = frozenset({Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.DEAD, Kind.CANCELLED, Kind.WITHDRAWN})
+FINAL: Final = frozenset(
+    {Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.DEAD, Kind.CANCELLED, Kind.WITHDRAWN, Kind.DROPPED}
+)
 """Kinds after which nothing more happens by itself."""
 
 SUCCEEDED: Final = frozenset({Kind.IMPORTED, Kind.ALREADY_IMPORTED})

@@ -25,7 +25,7 @@ OUTCOMES: Final = (
     Kind.HANDED_BACK,
 )
 _SECONDS: Final = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
-SLOT_KINDS: Final = ("create", "import")
+SLOT_KINDS: Final = ("upload", "create", "staged", "import")
 ROLES: Final = ("consume", "publish")
 
 
@@ -93,6 +93,13 @@ class Metrics:
         for kind in SLOT_KINDS:
             self.slots_held.labels(kind)
             self.slot_seconds.labels(kind)
+        self.keep_alive_failures = self._counter(
+            "keep_alive_failures", "Pings of OMERO sessions that failed; the next one is sent all the same."
+        )
+        self.breaker_open = self._gauge("breaker_open", "1 while OMERO refuses the service account: nothing is taken.")
+        self.lanes_paused = self._gauge("lanes_paused", "Lanes of this worker that an operator has paused.")
+        self.swept_filesets = self._counter("swept_filesets", "Unfinished filesets of dead attempts that were removed.")
+        self.swept_directories = self._counter("swept_directories", "Folders without a fileset that were removed.")
         self.leases_lost = self._counter("leases_lost", "Locks or deliveries that were lost while in work.")
         self.events_dropped = self._counter(
             "events_dropped", "Progress events that were dropped because the broker was slow."

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fleet_common.errors import UsageError
 from fleet_common.messages import Name, explain
+from fleet_common.tiers import RETRY_TIERS_SECONDS
 
 PREFIX: Final = "OMERO_FLEET_"
 CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
@@ -71,6 +72,8 @@ class BrokerSettings(_Account):
     """Whether to use TLS and verify the broker's certificate and name. False only on a trusted loopback or mesh."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
+    retry_tiers_seconds: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = RETRY_TIERS_SECONDS
+    """The delays after which a request comes back; one queue each, the same for all workers and the topology."""
     management_url: WebAddress | None = None
     """Address of the management API, for ``topology verify``; without it policies and permissions are not compared."""
 
@@ -92,6 +95,10 @@ class OmeroSettings(_Account):
     """Imports in the server at once, over the whole fleet: at most min(min_threads, background_threads) - 1."""
     create_slots: Annotated[int, Field(ge=1, le=8)] = 1
     """Calls of importFileset at once, over the whole fleet; 2 x import + 2 x create must fit the server's pool."""
+    upload_slots: Annotated[int, Field(ge=1, le=32)] = 32
+    """Files being sent at once, over the whole fleet."""
+    min_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
+    """With less free space in OMERO's data folder nothing is taken."""
     web_url: WebAddress | None = None
     """Base address of OMERO.web, for links in outcomes."""
 
@@ -124,6 +131,10 @@ class WorkerSettings(Group):
     """Broker users of the fleet: only they may publish a copy in somebody else's name."""
     grace_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """How long a stopping worker finishes what it has begun; keep it below the pod's termination grace period."""
+    retry_jitter: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    """A retry may come back earlier than its tier says by up to this part of it, so that many do not come at once."""
+    sweep_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """How often one worker of the fleet removes debris of dead attempts from OMERO; 0 never does."""
     import_deadline_seconds: Annotated[float, Field(gt=0)] = 6 * 86400.0
     """The longest server side import; must stay below the queues' consumer time-out of 7 days."""
 

@@ -16,8 +16,8 @@ from typing import Final
 
 import structlog
 
-from fleet_common.broker import LaneSource, Link, LinkState, Locks, Names, Publisher
-from fleet_common.connect import broker_address
+from fleet_common.broker import LaneSource, Link, LinkState, Locks, Publisher
+from fleet_common.connect import broker_address, broker_names
 from fleet_common.health import Health
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
@@ -45,7 +45,7 @@ class Worker:
         self._stopping = threading.Event()
         self._dropped = 0
         self._ticked_at = time.monotonic()
-        address, names = broker_address(settings.broker), Names()
+        address, names = broker_address(settings.broker), broker_names(settings.broker)
         self._consuming = Link(address, role="consume", on_state=self._link_state("consume"))
         self._publisher = Publisher(address, names, on_state=self._link_state("publish"))
         self._source = LaneSource(self._consuming, names, tuple(settings.worker.lanes))

@@ -13,6 +13,7 @@ vhost = {{ $values.broker.vhost | toJson }}
 tls = {{ $values.broker.tls }}
 user = {{ .user | toJson }}
 password_file = {{ printf "%s/broker/password" $secrets | toJson }}
+retry_tiers_seconds = {{ $values.broker.retryTiersSeconds | toJson }}
 {{- if $values.broker.caSecret }}
 ca_file = {{ printf "%s/broker/ca.crt" $secrets | toJson }}
 {{- end }}
@@ -32,6 +33,8 @@ ca_file = {{ printf "%s/omero/ca.crt" $secrets | toJson }}
 name = {{ $values.omero.name | toJson }}
 import_slots = {{ $values.omero.importSlots | int64 }}
 create_slots = {{ $values.omero.createSlots | int64 }}
+upload_slots = {{ $values.omero.uploadSlots | int64 }}
+min_free_bytes = {{ $values.omero.minFreeBytes | int64 }}
 {{- with $values.omero.webUrl }}
 web_url = {{ . | toJson }}
 {{- end }}
@@ -42,6 +45,8 @@ parallel_upload = {{ $values.worker.parallelUpload | int64 }}
 fleet_users = {{ $values.worker.fleetUsers | toJson }}
 grace_seconds = {{ $values.worker.graceSeconds | int64 }}
 import_deadline_seconds = {{ $values.worker.importDeadlineSeconds | int64 }}
+retry_jitter = {{ $values.worker.retryJitter }}
+sweep_seconds = {{ $values.worker.sweepSeconds | int64 }}
 {{- range $lane, $rule := $values.lanes }}
 
 [worker.lanes.{{ $lane | toJson }}]

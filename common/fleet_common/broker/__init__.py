@@ -29,7 +29,7 @@ from fleet_common.broker.leases import Lease
 from fleet_common.broker.link import Link
 from fleet_common.broker.linkstate import Backoff, LinkState
 from fleet_common.broker.locks import Locks, Timing
-from fleet_common.broker.names import RETRY_TIERS_SECONDS, Names, pick_tier
+from fleet_common.broker.names import Names, pick_tier
 from fleet_common.broker.publisher import Publisher
 from fleet_common.broker.retry import (
     ATTEMPT,
@@ -53,6 +53,7 @@ from fleet_common.broker.retry import (
 from fleet_common.broker.streams import StreamReader
 from fleet_common.broker.topology import StreamBounds, Topology, describe
 from fleet_common.broker.verify import advice, verify
+from fleet_common.tiers import RETRY_TIERS_SECONDS
 
 __all__ = [
     "ATTEMPT",

@@ -38,6 +38,7 @@ class Outgoing:
         persistent: Whether it survives a restart of the broker.
         timestamp: When it was made; now when left out.
         content_type: What the body is.
+        expiration_milliseconds: How long it stays in its queue at most; as long as the queue says when left out.
     """
 
     exchange: str
@@ -49,6 +50,7 @@ class Outgoing:
     persistent: bool = True
     timestamp: datetime | None = None
     content_type: str = JSON
+    expiration_milliseconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,5 +216,6 @@ def basic_publish(channel: Channel, message: Outgoing, user: str) -> None:
         message_id=message.message_id,
         timestamp=int(moment.timestamp()),
         user_id=user,
+        expiration=None if message.expiration_milliseconds is None else str(message.expiration_milliseconds),
     )
     channel.basic_publish(message.exchange, message.routing_key, message.body, properties, message.mandatory)

@@ -6,14 +6,12 @@ Role: the only place where names are put together. Neighbours: everything in thi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fleet_common.messages import Priority
-
-RETRY_TIERS_SECONDS: Final = (10, 60, 300, 1800, 7200, 28800)
-"""10 s, 1 min, 5 min, 30 min, 2 h, 8 h: one queue each, because a queue's time to live is the only delay that
-RabbitMQ has without a plugin."""
+from fleet_common.tiers import RETRY_TIERS_SECONDS
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]*")
 
@@ -24,9 +22,11 @@ class Names:
 
     Attributes:
         prefix: Ends with a dot.
+        tiers_seconds: The delays of the retry queues.
     """
 
     prefix: str = "import."
+    tiers_seconds: tuple[int, ...] = RETRY_TIERS_SECONDS
 
     @property
     def requests(self) -> str:
@@ -82,7 +82,7 @@ class Names:
 
     def retry_for(self, delay_seconds: float) -> str:
         """The retry tier for a delay."""
-        return self.retry(pick_tier(delay_seconds))
+        return self.retry(pick_tier(delay_seconds, self.tiers_seconds))
 
     def lock(self, name: str) -> str:
         """The exclusive queue that is a lock, such as that of a request id."""
@@ -109,9 +109,9 @@ class Names:
         return f"{self.prefix}follow.{_checked(user)}.{_checked(token)}"
 
 
-def pick_tier(delay_seconds: float) -> int:
+def pick_tier(delay_seconds: float, tiers_seconds: Sequence[int] = RETRY_TIERS_SECONDS) -> int:
     """The shortest tier that is not shorter than the delay; the longest one for anything beyond."""
-    return next((tier for tier in RETRY_TIERS_SECONDS if tier >= delay_seconds), RETRY_TIERS_SECONDS[-1])
+    return min((tier for tier in tiers_seconds if tier >= delay_seconds), default=max(tiers_seconds))
 
 
 def _checked(part: str) -> str:

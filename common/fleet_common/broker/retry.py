@@ -7,7 +7,8 @@ Neighbours: ``publisher`` sends, ``deliveries`` is copied. Threading: pure but f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import random
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -64,6 +65,8 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
     delay_seconds: float,
     reason: str,
     fleet_users: Collection[str] | None = None,
+    jitter: float = 0.0,
+    chance: Callable[[], float] = random.random,
     deadline_seconds: float = _DEADLINE_SECONDS,
 ) -> int:
     """Publish a copy that comes back into its lane after a while; ack the original afterwards.
@@ -75,6 +78,8 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
         delay_seconds: Rounded up to the next retry tier.
         reason: Why, for people who look into the queue.
         fleet_users: Broker users of workers and operators; the publisher's own user when left out.
+        jitter: The copy comes back earlier by up to this part of the tier's delay, so that many do not come at once.
+        chance: A number from 0 to 1.
         deadline_seconds: For the confirm.
 
     Returns:
@@ -84,8 +89,11 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
         BrokerFailure: As :meth:`Publisher.publish`; the original must then not be acked.
     """
     headers = _copied(delivery, _users(publisher, fleet_users)) | {ATTEMPT: attempt, RETRY_REASON: reason}
-    _send(publisher, delivery, publisher.names.retry_for(delay_seconds), headers, deadline_seconds)
-    return pick_tier(delay_seconds)
+    tier = pick_tier(delay_seconds, publisher.names.tiers_seconds)
+    # Never later than the queue's own time to live: the smaller of both holds.
+    expiration = int(tier * 1000 * (1 - jitter * chance())) if jitter else None
+    _send(publisher, delivery, publisher.names.retry(tier), headers, deadline_seconds, expiration)
+    return tier
 
 
 def hand_back(
@@ -155,10 +163,22 @@ def _users(publisher: Publisher, fleet_users: Collection[str] | None) -> Collect
     return {publisher.link.address.user} if fleet_users is None else fleet_users
 
 
-def _send(
-    publisher: Publisher, delivery: Delivery, exchange: str, headers: Mapping[str, Any], deadline_seconds: float
+def _send(  # noqa: PLR0913, PLR0917  all but the last are of every message
+    publisher: Publisher,
+    delivery: Delivery,
+    exchange: str,
+    headers: Mapping[str, Any],
+    deadline_seconds: float,
+    expiration_milliseconds: int | None = None,
 ) -> None:
-    message = Outgoing(exchange, delivery.routing_key, delivery.body, headers, delivery.message_id)
+    message = Outgoing(
+        exchange,
+        delivery.routing_key,
+        delivery.body,
+        headers,
+        delivery.message_id,
+        expiration_milliseconds=expiration_milliseconds,
+    )
     publisher.publish(message, deadline_seconds=deadline_seconds)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fleet_common.broker.names import RETRY_TIERS_SECONDS, Names
+from fleet_common.broker.names import Names
 
 LANE_DELIVERY_LIMIT: Final = 100
 """The backstop against a request that kills every worker; workers stop much earlier."""
@@ -95,7 +95,7 @@ def _exchanges(names: Names) -> Iterator[Exchange]:
     yield Exchange(names.requests, "topic")
     # Retries of a deleted lane would otherwise stop the retries of all lanes in their tier.
     yield Exchange(names.due, "topic", {"alternate-exchange": names.dead})
-    for tier in RETRY_TIERS_SECONDS:
+    for tier in names.tiers_seconds:
         yield Exchange(names.retry(tier), "fanout")
     yield Exchange(names.events, "topic")
     yield Exchange(names.control, "fanout")
@@ -114,7 +114,7 @@ def _lane_queues(names: Names, lanes: Sequence[str]) -> Iterator[Queue]:
 
 
 def _retry_queues(names: Names) -> Iterator[Queue]:
-    for tier in RETRY_TIERS_SECONDS:
+    for tier in names.tiers_seconds:
         arguments = {**_quorum(NO_DELIVERY_LIMIT), **_dead_lettering_to(names.due), "x-message-ttl": tier * 1000}
         yield Queue(names.retry(tier), arguments)
 
@@ -132,7 +132,7 @@ def _streams(names: Names, bounds: StreamBounds) -> Iterator[Queue]:
 
 def _bindings(names: Names, lanes: Sequence[str]) -> Iterator[Binding]:
     yield Binding(names.dead, names.dead, "")
-    for tier in RETRY_TIERS_SECONDS:
+    for tier in names.tiers_seconds:
         yield Binding(names.retry(tier), names.retry(tier), "")
     yield Binding(names.events, names.event_log, "#")
     yield Binding(names.control, names.control_log, "")

@@ -11,7 +11,7 @@ import click
 from fleet_common import broker
 from fleet_common.broker.topology import describe
 from fleet_common.cli import Context
-from fleet_common.connect import broker_address
+from fleet_common.connect import broker_address, broker_names
 from fleet_common.errors import UsageError
 from fleet_common.exits import Exit
 from fleet_common.settings import Settings
@@ -36,7 +36,7 @@ def show(context: Context, /, lanes: tuple[str, ...], *, as_json: bool) -> None:
       omero-fleet topology show --lane phenix1
       omero-fleet topology show --json
     """
-    wanted = describe(broker.Names(), lanes_of(context.settings(), lanes))
+    wanted = describe(broker_names(context.settings().broker), lanes_of(context.settings(), lanes))
     if as_json:
         click.echo(json.dumps(asdict(wanted), indent=2))
         return
@@ -62,7 +62,7 @@ def apply(context: Context, /, lanes: tuple[str, ...]) -> None:
     """
     settings = context.settings()
     chosen = lanes_of(settings, lanes)
-    broker.apply(broker_address(settings.broker), chosen)
+    broker.apply(broker_address(settings.broker), chosen, broker_names(settings.broker))
     click.echo(f"declared the fleet's objects and the lanes {', '.join(chosen)}")
 
 
@@ -82,7 +82,10 @@ def verify(context: Context, /, lanes: tuple[str, ...], *, as_json: bool) -> int
     """
     settings = context.settings()
     found = broker.verify(
-        broker_address(settings.broker), lanes_of(settings, lanes), management_url=settings.broker.management_url
+        broker_address(settings.broker),
+        lanes_of(settings, lanes),
+        broker_names(settings.broker),
+        management_url=settings.broker.management_url,
     )
     if as_json:
         click.echo(json.dumps([difference.model_dump() for difference in found], indent=2))
