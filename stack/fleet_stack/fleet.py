@@ -40,6 +40,8 @@ class Fleet:
         shares: Name and folder of each share.
         lane_rules: Allow-lists by lane as in the worker's settings; by default each lane may ask for everything.
         tls: Whether broker and OMERO are reached over verified TLS; without it the settings opt out explicitly.
+        lanes: What the topology declares and the workers serve.
+        extra: More settings by group, which win over those that follow from the stack.
     """
 
     stack: StackDescription
@@ -47,12 +49,15 @@ class Fleet:
     shares: Mapping[str, Path]
     lane_rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tls: bool = False
+    lanes: tuple[str, ...] = LANES
+    extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def settings(self, account: str) -> Path:
         """Write the settings file for a broker account and return its path."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{account}.toml"
-        file.write_text(self._settings(account), encoding="utf-8")
+        # Whole: another thread may be starting a command with the same file.
+        write_whole(file, self._settings(account))
         return file
 
     def run(self, account: str, *arguments: str, timeout_seconds: float = 300.0) -> subprocess.CompletedProcess[str]:
@@ -86,7 +91,7 @@ class Fleet:
         Raises:
             StackError: The command failed; with what it said.
         """
-        lanes = [word for lane in LANES for word in ("--lane", lane)]
+        lanes = [word for lane in self.lanes for word in ("--lane", lane)]
         done = self.run("topology", "topology", "apply", *lanes)
         if done.returncode:
             raise StackError(f"topology apply ended with {done.returncode}: {done.stderr}")
@@ -115,7 +120,9 @@ class Fleet:
             | ({"ca_file": str(omero.ca_file)} if self.tls else {}),
             "shares": {name: str(folder) for name, folder in self.shares.items()},
         }
-        lanes: dict[str, Mapping[str, Any]] = {f"worker.lanes.{lane}": self._rule(lane) for lane in LANES}
+        for group, values in self.extra.items():
+            groups[group] = {**groups.get(group, {}), **values}
+        lanes: dict[str, Mapping[str, Any]] = {f"worker.lanes.{lane}": self._rule(lane) for lane in self.lanes}
         return "".join(_table(name, values) for name, values in (groups | lanes).items())
 
     def _rule(self, lane: str) -> Mapping[str, Any]:

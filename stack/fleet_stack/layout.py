@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -176,7 +177,7 @@ def open_folder(path: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old or the new text, never half of it."""
-    aside = path.with_name(f"{path.name}.new")
+    aside = path.with_name(f"{path.name}.{threading.get_ident()}.new")
     aside.write_text(text)
     aside.replace(path)
 
