@@ -36,7 +36,7 @@ def detail(status: Status | Event) -> str:
         return f"Fileset:{status.result.fileset_id} {plates or f'{status.result.images} images'}".strip()
     if status.reason is not None:
         return f"{status.reason}: {status.message or ''} {status.next_action or ''}".strip()
-    return progress_text(status.progress) if status.progress else ""
+    return progress_text(status.progress) if status.progress else status.message or ""
 
 
 def status_lines(status: Status) -> list[str]:

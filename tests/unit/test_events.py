@@ -135,6 +135,15 @@ WINS = [
     ("imported over a later death", (Kind.IMPORTED, 1, 3), (Kind.DEAD, 4, 9)),
     ("already imported over dead", (Kind.ALREADY_IMPORTED, 1, 3), (Kind.DEAD, 4, 9)),
     ("already imported, later, over imported", (Kind.ALREADY_IMPORTED, 1, 10), (Kind.IMPORTED, 1, 9)),
+    ("replayed over the death before it", (Kind.REPLAYED, 0, 10), (Kind.DEAD, 3, 9)),
+    ("a death over the replay before it", (Kind.DEAD, 1, 11), (Kind.REPLAYED, 0, 10)),
+    ("started over the replay before it", (Kind.STARTED, 1, 11), (Kind.REPLAYED, 0, 10)),
+    ("replayed over what a producer told", (Kind.REPLAYED, 0, 10), (Kind.ACCEPTED, 0, 0)),
+    ("dropped over the death before it", (Kind.DROPPED, 0, 10), (Kind.DEAD, 3, 9)),
+    ("dropped over the replay before it", (Kind.DROPPED, 0, 11), (Kind.REPLAYED, 0, 10)),
+    ("imported over a later drop", (Kind.IMPORTED, 1, 3), (Kind.DROPPED, 0, 9)),
+    ("imported over a later replay", (Kind.IMPORTED, 1, 3), (Kind.REPLAYED, 0, 9)),
+    ("started over a drop, when it was submitted again", (Kind.STARTED, 1, 11), (Kind.DROPPED, 0, 10)),
     ("cancelled over progress", (Kind.CANCELLED, 1, 10), (Kind.PROGRESS, 1, 9)),
     ("withdrawn over accepted", (Kind.WITHDRAWN, 0, 0), (Kind.ACCEPTED, 0, 0)),
     ("started over withdrawn", (Kind.STARTED, 1, 1), (Kind.WITHDRAWN, 0, 0)),
@@ -172,6 +181,7 @@ LIFE = (
     an_event(Kind.RETRIED, 1, 103, worker="w1", reason=Reason.SESSION_LOST),
     an_event(Kind.STARTED, 1, 200, worker="w2"),
     an_event(Kind.DEAD, 1, 209, worker="w2", reason=Reason.READER_FAILED),
+    an_event(Kind.REPLAYED, 0, 250, message="alice@desk put it back"),
     an_event(Kind.PROGRESS, 1, 301, worker="w1"),
     an_event(Kind.IMPORTED, 1, 302, worker="w1", result=RESULT),
 )
@@ -180,7 +190,7 @@ LIFE = (
 
 @pytest.mark.parametrize("length", range(1, len(LIFE) + 1))
 def test_every_order_of_arrival_gives_the_same_status(length: int) -> None:
-    """All permutations of every part of one life, up to 5,040."""
+    """All permutations of every part of one life, up to 40,320."""
     expected = fold(LIFE[:length])
     assert expected.state == LIFE[length - 1].kind
     assert all(fold(order) == expected for order in itertools.permutations(LIFE[:length]))
@@ -262,7 +272,7 @@ def test_the_newest_batch_counts_when_a_request_was_submitted_twice() -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_a_status_is_final_when_nothing_more_happens_by_itself(kind: Kind) -> None:
     """Those who wait go home on these, and only on these."""
-    ends = {"imported", "already-imported", "dead", "cancelled", "withdrawn"}
+    ends = {"imported", "already-imported", "dead", "cancelled", "withdrawn", "dropped"}
     assert fold([an_event(kind)]).is_final == (str(kind) in ends)
     assert {str(one) for one in FINAL} == ends
 

@@ -32,8 +32,8 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
     *(("published_requests_total", {"result": result}) for result in PUBLISHED),
     *(("broker_connected", {"role": role}) for role in ("consume", "publish")),
     *(("broker_reconnects_total", {"role": role}) for role in ("consume", "publish")),
-    *(("slots_held", {"kind": kind}) for kind in ("create", "import")),
-    *(("slot_wait_seconds_count", {"kind": kind}) for kind in ("create", "import")),
+    *(("slots_held", {"kind": kind}) for kind in ("upload", "create", "staged", "import")),
+    *(("slot_wait_seconds_count", {"kind": kind}) for kind in ("upload", "create", "staged", "import")),
     *(
         (name, {})
         for name in (
@@ -49,6 +49,11 @@ KNOWN: list[tuple[str, dict[str, str]]] = [
             "plates_total",
             "omero_connected",
             "omero_sessions",
+            "keep_alive_failures_total",
+            "breaker_open",
+            "lanes_paused",
+            "swept_filesets_total",
+            "swept_directories_total",
             "leases_lost_total",
             "internal_errors_total",
         )

@@ -215,7 +215,7 @@ def a_value(kind: str, variable: str) -> str:
     if kind.startswith("table"):
         return '{"one": {}}' if "table of table" in kind else '{"one": "/two"}'
     if kind.startswith("list"):
-        return '["one"]'
+        return "[7]" if kind.startswith("list of integer") else '["one"]'
     if kind.startswith(("integer", "number")):
         return "7"
     if kind == "boolean":

@@ -245,6 +245,23 @@ def test_an_old_death_does_not_end_what_was_taken_again(log: Log, fleet: Command
     assert fleet.follow(str(REQUEST_ID)) == (Exit.OK, ["started", "dead", "accepted", "started", "imported"])
 
 
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([Kind.DEAD, Kind.REPLAYED], Exit.STILL_WAITING),
+        ([Kind.DEAD, Kind.REPLAYED, Kind.STARTED, Kind.IMPORTED], Exit.OK),
+        ([Kind.DEAD, Kind.DROPPED], Exit.DEAD),
+    ],
+    ids=["replayed", "replayed and imported", "dropped"],
+)
+def test_a_dead_letter_that_an_operator_settled_is_followed(
+    log: Log, fleet: Commands, kinds: list[Kind], expected: Exit
+) -> None:
+    """A replay is under way; what was dropped has ended."""
+    log.events = told_in_order(kinds)
+    assert fleet.follow(str(REQUEST_ID)) == (expected, kinds)
+
+
 def test_what_was_told_after_the_outcome_is_shown_as_well(log: Log, fleet: Commands) -> None:
     """All that the log holds; the outcome stays what it is."""
     log.events = told_in_order([Kind.IMPORTED, Kind.PROGRESS])
@@ -329,9 +346,10 @@ def test_an_event_is_one_line() -> None:
         (an_event(Kind.ACCEPTED), ""),
         (an_event(Kind.PROGRESS, progress=Progress(phase=Phase.METADATA)), "metadata"),
         (an_event(Kind.RETRIED, reason=Reason.LOCK_HELD), "lock-held:"),
+        (an_event(Kind.REPLAYED, message="bob@desk put it back"), "bob@desk put it back"),
         (an_event(Kind.IMPORTED, result=RESULT.model_copy(update={"plate_ids": ()})), "Fileset:7 2 images"),
     ],
-    ids=["nothing to say", "a phase without files", "a reason alone", "images without a plate"],
+    ids=["nothing to say", "a phase without files", "a reason alone", "who and what", "images without a plate"],
 )
 def test_details_say_what_is_known(event: Event, expected: str) -> None:
     """Of events and statuses alike."""
