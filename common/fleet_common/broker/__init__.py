@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.confirms import Outgoing
+from fleet_common.broker.controllog import OrderReader, publish_order
 from fleet_common.broker.declare import apply
 from fleet_common.broker.deliveries import Delivery
 from fleet_common.broker.eventlog import EventReader
@@ -85,6 +86,7 @@ __all__ = [
     "LiveFollower",
     "Locks",
     "Names",
+    "OrderReader",
     "Outgoing",
     "PublishRefused",
     "PublishTimeout",
@@ -102,6 +104,7 @@ __all__ = [
     "hand_back",
     "pick_tier",
     "publish_dead",
+    "publish_order",
     "publish_retry",
     "queue_depth",
     "submitted_by",
