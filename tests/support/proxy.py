@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can hold traffic back, or cut it, between a program and its server.
+"""A TCP proxy on loopback that can hold traffic back, cut it, or half of it, between a program and its server.
 
 Threading: one thread accepts, two pump per connection; all end with :meth:`Proxy.close`.
 """
@@ -24,6 +24,8 @@ class Proxy:
         self.port: int = self._server.getsockname()[1]
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+        self._pairs: dict[socket.socket, socket.socket] = {}
+        self._abandoned: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._flows = threading.Event()
         self._flows.set()
@@ -46,6 +48,22 @@ class Proxy:
         for one in sockets:
             _break(one)
 
+    def half_open(self) -> None:
+        """Let the server see every connection end that is open now, while the program sees nothing at all."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, {}
+            self._sockets -= {*pairs, *pairs.values()}
+            self._abandoned |= pairs.keys()
+        for server in pairs.values():
+            _break(server)
+
+    def end_half_open(self) -> None:
+        """Break what :meth:`half_open` left to the program."""
+        with self._lock:
+            clients, self._abandoned = self._abandoned, set()
+        for client in clients:
+            _break(client)
+
     def refuse(self, *, refuse: bool = True) -> None:
         """Break new connections at once, as a server that is down."""
         self._accepts = not refuse
@@ -56,6 +74,7 @@ class Proxy:
         self._flows.set()
         _break(self._server)
         self.cut()
+        self.end_half_open()
         for thread in self._threads:
             thread.join(5)
 
@@ -87,6 +106,7 @@ class Proxy:
         server.settimeout(None)
         with self._lock:
             self._sockets |= {client, server}
+            self._pairs[client] = server
         self._spawn(self._pump, client, server)
         self._spawn(self._pump, server, client)
 
@@ -97,8 +117,11 @@ class Proxy:
                 sink.sendall(data)
         with self._lock:
             self._sockets -= {source, sink}
-        _break(source)
-        _break(sink)
+            for one in (source, sink):
+                self._pairs.pop(one, None)
+            ends = {source, sink} - self._abandoned
+        for one in ends:
+            _break(one)
 
 
 def _break(one: socket.socket) -> None:
