@@ -1,18 +1,17 @@
-"""Taking requests from lanes: one at a time, urgent first, lanes in turn.
+"""Taking requests from lanes: one at a time, urgent first, lanes in turn, nobody for ever behind others.
 
 Role: looks at the queues with passive declares, which cost a tenth of a millisecond each and write nothing, and gets
 from the first that has something. Workers pull: there is no prefetch, so a request waits in its queue, where everyone
-can see it, until somebody has room. Neighbours: ``link`` is the consuming one and never publishes, ``deliveries`` is
-what comes out, ``doorbell`` ends idle waits. Threading: one thread takes; :meth:`LaneSource.wake` may be called from
-any.
+can see it, until somebody has room. Neighbours: ``fairness`` says in which order to look, ``link`` is the consuming one
+and never publishes, ``deliveries`` is what comes out, ``doorbell`` ends idle waits. Threading: one thread takes, and
+asks which lanes are open; :meth:`LaneSource.wake` and :meth:`LaneSource.ring` may be called from any.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,9 +19,11 @@ import pika
 import structlog
 
 from fleet_common.broker.channels import Channel
+from fleet_common.broker.costs import cost_of
 from fleet_common.broker.deliveries import Delivery, Origin, delivery_from
 from fleet_common.broker.doorbell import Doorbell
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused
+from fleet_common.broker.fairness import Turns, always
 from fleet_common.broker.link import Link
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import Promise, T, fail, keep, meaning
@@ -32,6 +33,7 @@ from fleet_common.messages import Priority
 
 _LOG = structlog.get_logger()
 _ANSWER_SECONDS: Final = 10.0
+_NOT_THERE: Final = 404
 
 
 class LaneSource:
@@ -41,27 +43,30 @@ class LaneSource:
         link: The consuming link.
         names: Of the queues.
         lanes: Lanes to take from, at least one.
+        is_open: Whether a lane may be taken from just now, asked anew before every look; must return at once.
         poll_seconds: How often an idle worker looks without hearing the doorbell.
         clock: For deadlines.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword arguments with names of their own
         self,
         link: Link,
         names: Names,
         lanes: Sequence[str],
         *,
+        is_open: Callable[[str], bool] = always,
         poll_seconds: float = 2.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._link = link
         self._names = names
-        self._lanes = deque(lanes)
+        self._turns = Turns(lanes)
+        self._is_open = is_open
         self._poll_seconds = poll_seconds
         self._clock = clock
         self._bell = Doorbell(link, names)
         self._woken = threading.Event()
-        self._complained: set[str] = set()
+        self._complaints: dict[str, int] = {}
         self._scout: Channel = None
         self._asking: Promise[Any] | None = None
 
@@ -85,42 +90,54 @@ class LaneSource:
         self._woken.set()
         self._bell.ring()
 
+    def ring(self) -> None:
+        """Make an idle :meth:`take` look again at once without ending it, for a lane that was opened again."""
+        self._bell.ring()
+
     def _one_round(self) -> Delivery | None:
         if not self._link.connected:
             return None
         try:
-            for lane, priority in self._order():
-                delivery = self._take_from(lane, priority)
-                if delivery is not None:
-                    self._move_to_end(lane)
-                    return delivery
+            return self._next()
         except BrokerFailure as error:
             _LOG.info("looking for requests was interrupted", reason=str(error))
         return None
 
-    def _order(self) -> Iterator[tuple[str, Priority]]:
-        lanes = tuple(self._lanes)
-        return ((lane, priority) for priority in Priority for lane in lanes)
-
-    def _move_to_end(self, lane: str) -> None:
-        self._lanes.remove(lane)
-        self._lanes.append(lane)
+    def _next(self) -> Delivery | None:
+        for lane, priority in self._turns.order(self._is_open):
+            delivery = self._take_from(lane, priority)
+            if delivery is not None:
+                self._turns.charge(lane, priority, cost_of(delivery.body))
+                return delivery
+        self._turns.rest()
+        return None
 
     def _take_from(self, lane: str, priority: Priority) -> Delivery | None:
         queue = self._names.lane_queue(lane, priority)
         try:
-            if not self._link.call(partial(self._look, queue), _ANSWER_SECONDS):
-                return None
-            origin = Origin(self._link, lane, priority)
-            get: Operation[Delivery | None] = partial(self._get, queue, origin)
-            return self._link.call(get, _ANSWER_SECONDS)
+            waiting = self._link.call(partial(self._look, queue), _ANSWER_SECONDS)
+            self._well(queue, _NOT_THERE)
+            return self._get_from(queue, Origin(self._link, lane, priority)) if waiting else None
         except BrokerRefused as error:
-            if queue not in self._complained:
-                self._complained.add(queue)
-                _LOG.warning(
-                    "cannot take from a lane: check `omero-fleet topology verify`", queue=queue, error=str(error)
-                )
+            self._complain(queue, error)
             return None
+
+    def _get_from(self, queue: str, origin: Origin) -> Delivery | None:
+        get: Operation[Delivery | None] = partial(self._get, queue, origin)
+        delivery = self._link.call(get, _ANSWER_SECONDS)
+        self._well(queue)
+        return delivery
+
+    def _well(self, queue: str, *codes: int) -> None:
+        """End a complaint. A look proves only that the queue is there: it may be allowed where a get is refused."""
+        if not codes or self._complaints.get(queue) in codes:
+            self._complaints.pop(queue, None)
+
+    def _complain(self, queue: str, error: BrokerRefused) -> None:
+        """Once for as long as it lasts; a queue that was deleted may be made again at any time."""
+        if queue not in self._complaints:
+            self._complaints[queue] = error.code
+            _LOG.warning("cannot take from a lane: check `omero-fleet topology verify`", queue=queue, error=str(error))
 
     # --- on the link's thread ---
 
