@@ -26,6 +26,10 @@ _SUMMARIES: Final = {
     "work": "Take requests and import them into OMERO.",
     "status": "Show where requests and batches are.",
     "follow": "Follow one request until its outcome.",
+    "cancel": "Cancel requests that wait or are in work.",
+    "pause": "Have workers take nothing more from lanes.",
+    "resume": "Have workers take from lanes again.",
+    "dead": "List, show, replay or drop dead letters.",
     "topology": "Declare and verify the queues of the fleet.",
     "config": "Show the effective settings.",
 }

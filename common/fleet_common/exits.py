@@ -22,7 +22,8 @@ class Exit(enum.IntEnum):
     )
     DIFFERENT = 8, "topology verify: broker and description differ."
     UNREACHABLE = 9, "RabbitMQ or OMERO cannot be reached."
-    NOT_FOUND = 10, "The event log knows no such request or batch."
+    NOT_FOUND = 10, "The event log, or the dead letters, know no such request or batch."
+    TOO_LATE = 11, "cancel: at least one request was imported before; the others are cancelled."
     INTERRUPTED = 130, "Ended by Ctrl-C; requests that were published go on."
 
     def __new__(cls, code: int, meaning: str) -> Self:

@@ -50,7 +50,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- hosts without OMERO -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["submit", "plate", "status", "follow", "topology", "config"])
+@pytest.mark.parametrize("command", ["submit", "plate", "status", "follow", "topology", "config", "cancel", "pause"])
 def test_a_command_that_needs_no_omero_works_without_it(command: str) -> None:
     """Acquisition hosts have no omero-py, no Ice and no mmh3."""
     ended = without({"omero", "Ice", "Glacier2", "mmh3", "fleet_worker"}, command, "--help")
@@ -188,6 +188,7 @@ def test_exit_codes_never_change_and_each_has_a_meaning() -> None:
         "DIFFERENT": 8,
         "UNREACHABLE": 9,
         "NOT_FOUND": 10,
+        "TOO_LATE": 11,
         "INTERRUPTED": 130,
     }
     assert all(code.meaning.endswith(".") for code in Exit)
