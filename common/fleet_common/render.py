@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from fleet_common.control import Paused
 from fleet_common.events import Event, Kind, Progress, Status
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -61,3 +62,10 @@ def event_line(event: Event) -> str:
     words += [f"attempt {event.attempt}"] if event.attempt else []
     words += [f"on {event.worker}"] if event.worker else []
     return " ".join([*words, detail(event)]).rstrip()
+
+
+def paused_line(pause: Paused) -> str:
+    """One pause on one line: what, since when, and who said why."""
+    but = f" but {', '.join(pause.but)}" if pause.but else ""
+    lanes = f"lane {pause.lane}" if pause.lane else f"all lanes{but}"
+    return f"{lanes}: {pause.order.text} ({pause.order.at:%Y-%m-%d %H:%M:%S} UTC)"

@@ -50,6 +50,7 @@ class Log:
     followed: list[tuple[int | str, float]] = field(default_factory=list)
     read_on: int = 0
     next_offset: int | None = None
+    pauses: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         if self.fails is not None:
@@ -82,6 +83,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     """An event log, and an account for it."""
     made = Log()
     monkeypatch.setattr(command, "EventReader", lambda _address: made)
+    monkeypatch.setattr(command, "pause_lines", lambda _settings: made.pauses)
     monkeypatch.setenv("OMERO_FLEET_BROKER__USER", "operator")
     monkeypatch.setenv("OMERO_FLEET_BROKER__PASSWORD", "hunter2")
     monkeypatch.delenv("OMERO_FLEET_CONFIG", raising=False)
@@ -193,6 +195,14 @@ def test_an_empty_log_is_no_error(log: Log, fleet: Commands) -> None:
     """A new fleet."""
     log.events.clear()
     assert fleet("status") == (Exit.OK, "no requests\n")
+
+
+def test_paused_lanes_are_named_below(log: Log, fleet: Commands) -> None:
+    """Given a lane that an operator has paused, who wonders why nothing moves sees it, but no program stumbles."""
+    log.events.clear()
+    log.pauses.append("lane phenix1: paused by alice@desk (2026-01-31 10:00:00 UTC)")
+    assert fleet("status") == (Exit.OK, f"no requests\n{log.pauses[0]}\n")
+    assert fleet.rows() == []
 
 
 def test_a_broker_that_is_away_has_its_own_exit_code(log: Log, capsys: pytest.CaptureFixture[str]) -> None:

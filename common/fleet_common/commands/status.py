@@ -18,6 +18,7 @@ import pydantic
 from fleet_common import render
 from fleet_common.broker import EventReader
 from fleet_common.cli import Context
+from fleet_common.commands.pauses import pause_lines
 from fleet_common.connect import broker_address
 from fleet_common.errors import UsageError
 from fleet_common.events import SUCCEEDED, Event, Fold, Status, encode_event, fold_all, roll_up
@@ -46,14 +47,15 @@ def status(
       omero-fleet status --batch tuesday
       omero-fleet status 0d2f4c31 --json
     """
-    with EventReader(broker_address(context.settings().broker)) as reader:
+    broker = context.settings().broker
+    with EventReader(broker_address(broker)) as reader:
         known = fold_all(reader.read_all()).values()
     chosen = [one for one in known if matches(one, requests, batch, lane)]
     if as_json:
         click.echo(_STATUS_LIST.dump_json(chosen, indent=2, exclude_none=True).decode())
     else:
         lines = [line for one in chosen for line in render.status_lines(one)]
-        click.echo("\n".join([*lines, render.roll_up_line(roll_up(chosen))]))
+        click.echo("\n".join([*lines, render.roll_up_line(roll_up(chosen)), *pause_lines(broker)]))
     return Exit.OK if chosen or not (requests or batch) else Exit.NOT_FOUND
 
 
