@@ -22,6 +22,7 @@ ENTRY_POINTS: Final = "omero_fleet.commands"
 _AWAY: Final = frozenset({Reason.BROKER_UNAVAILABLE, Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY})
 _SUMMARIES: Final = {
     "submit": "Check plates and images and publish import requests.",
+    "spool": "Look after requests that this host keeps until their outcome is known.",
     "plate": "Look at a plate without publishing it.",
     "work": "Take requests and import them into OMERO.",
     "status": "Show where requests and batches are.",

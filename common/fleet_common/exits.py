@@ -13,8 +13,8 @@ class Exit(enum.IntEnum):
     FAILED = 1, "An unexpected error; standard error has the details."
     USAGE = 2, "The command cannot work with its arguments or settings; nothing was done."
     REFUSED = 3, "The files or the plate are not fit for import; nothing was published."
-    NOT_CONFIRMED = 4, "The broker did not confirm in time: the same command may safely be repeated."
-    NOT_PUBLISHED = 5, "No broker, or it refuses a request; what it took before is printed, the rest may be repeated."
+    NOT_CONFIRMED = 4, "The broker did not confirm in time: repeat the same command, or run omero-fleet spool resend; both are safe."
+    NOT_PUBLISHED = 5, "No broker, or it refuses a request; what it took before is printed, the rest is kept in the spool."
     DEAD = 6, "With --wait: at least one request is dead or was cancelled; the reason is printed."
     STILL_WAITING = (
         7,
@@ -22,8 +22,9 @@ class Exit(enum.IntEnum):
     )
     DIFFERENT = 8, "topology verify: broker and description differ."
     UNREACHABLE = 9, "RabbitMQ or OMERO cannot be reached."
-    NOT_FOUND = 10, "The event log, or the dead letters, know no such request or batch."
+    NOT_FOUND = 10, "The event log, the dead letters or the spool know no such request or batch."
     TOO_LATE = 11, "cancel: at least one request was imported before; the others are cancelled."
+    NOT_KEPT = 12, "The spool cannot keep a request: disk full, quota, or no right; nothing was published."
     INTERRUPTED = 130, "Ended by Ctrl-C; requests that were published go on."
 
     def __new__(cls, code: int, meaning: str) -> Self:

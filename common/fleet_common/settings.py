@@ -148,6 +148,11 @@ class ProducerSettings(Group):
     """Name of the instrument, for provenance."""
     host: str = Field(default_factory=socket.gethostname)
     """Name of this host, for provenance."""
+    spool: Path | None = None
+    """Folder that keeps requests until their outcome is known, on a local disk, one for each broker. By default
+    ``omero-fleet/spool/VHOST@HOST`` below ``XDG_STATE_HOME``, ``~/.local/state``, or on Windows ``%LOCALAPPDATA%``."""
+    spool_quota_bytes: Annotated[int, Field(gt=0)] = 1_000_000_000
+    """What the spool may hold in all; beyond that nothing is published. A request has about 1 kB."""
 
 
 class MetricsSettings(Group):

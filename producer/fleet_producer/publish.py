@@ -1,4 +1,4 @@
-"""Publishes prepared requests and tells the event log that they were accepted.
+"""Publishes what the spool holds and tells the event log that it was accepted.
 
 A request counts as accepted only once the broker has confirmed it: written to a quorum queue. The accepted event comes
 after that and is best effort, because a status does not need it. Used by the command's own thread.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -23,45 +22,46 @@ from fleet_common.broker import (
 )
 from fleet_common.errors import FleetError
 from fleet_common.events import Event, Kind
-from fleet_common.messages import ImportRequest, encode
+from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
-from fleet_producer.prepare import Prepared
+from fleet_producer.slips import Entry
 
 _EVENT_SECONDS: Final = 10.0
 
 
-def publish_all(
+def publish_one(
     publisher: Publisher,
-    prepared: Iterable[Prepared],
+    entry: Entry,
     *,
     deadline_seconds: float,
     metrics: Metrics,
-    clock: Callable[[], datetime],
-) -> Iterator[Prepared]:
-    """Publish one after the other, each with its confirm, and give back each that is confirmed.
+) -> None:
+    """Publish one request and return when it is confirmed.
 
     Args:
         publisher: A started publisher.
-        prepared: What to publish, in this order.
-        deadline_seconds: How long to wait for each confirm.
-        metrics: Where results are counted.
-        clock: The present time, in UTC.
+        entry: What to publish: each time the very same bytes.
+        deadline_seconds: How long to wait for the confirm.
+        metrics: Where the result is counted.
 
     Raises:
         PublishTimeout: No confirm in time; whether the request was written is unknown, publishing again is safe.
         PublishRefused: The broker does not want it: no room, no right.
         PublishUnroutable: No queue exists for the lane.
+        BrokerUnavailable: There was no connection.
     """
-    for one in prepared:
-        _publish(publisher, one.request, deadline_seconds, metrics)
-        _tell(publisher, accepted(one.request, clock()))
-        yield one
+    try:
+        publisher.publish(outgoing(entry, publisher.names), deadline_seconds=deadline_seconds)
+    except FleetError as error:
+        metrics.published.labels(_result(error)).inc()
+        raise
+    metrics.published.labels("confirmed").inc()
 
 
-def _tell(publisher: Publisher, event: Event) -> None:
+def tell_accepted(publisher: Publisher, request: ImportRequest, now: datetime) -> None:
     """Wait for the confirm, because this process may end a moment later; but the request stands without its event."""
     with contextlib.suppress(BrokerFailure):
-        publisher.publish_event(event, required=True, deadline_seconds=_EVENT_SECONDS)
+        publisher.publish_event(accepted(request, now), required=True, deadline_seconds=_EVENT_SECONDS)
 
 
 def accepted(request: ImportRequest, now: datetime) -> Event:
@@ -77,24 +77,15 @@ def accepted(request: ImportRequest, now: datetime) -> Event:
     )
 
 
-def outgoing(request: ImportRequest, names: Names) -> Outgoing:
+def outgoing(entry: Entry, names: Names) -> Outgoing:
     """The message that carries a request."""
     return Outgoing(
         exchange=names.requests,
-        routing_key=request.routing_key,
-        body=encode(request),
-        message_id=str(request.request_id),
-        timestamp=request.submitted_at,
+        routing_key=entry.request.routing_key,
+        body=entry.body,
+        message_id=str(entry.request_id),
+        timestamp=entry.request.submitted_at,
     )
-
-
-def _publish(publisher: Publisher, request: ImportRequest, deadline_seconds: float, metrics: Metrics) -> None:
-    try:
-        publisher.publish(outgoing(request, publisher.names), deadline_seconds=deadline_seconds)
-    except FleetError as error:
-        metrics.published.labels(_result(error)).inc()
-        raise
-    metrics.published.labels("confirmed").inc()
 
 
 def _result(error: FleetError) -> str:

@@ -118,6 +118,8 @@ class Fleet:
                 "web_url": omero.web_url,
             }
             | ({"ca_file": str(omero.ca_file)} if self.tls else {}),
+            # Not the default below the home folder, which would outlive the stack.
+            "producer": {"spool": str(self.folder / "spool")},
             "shares": {name: str(folder) for name, folder in self.shares.items()},
         }
         for group, values in self.extra.items():

@@ -26,7 +26,7 @@ from fleet_common.errors import Reason
 from fleet_common.events import Event, Kind, Result
 from fleet_common.exits import Exit
 from fleet_common.messages import ImportRequest, Priority, Skip, decode
-from fleet_producer.commands import submit as command
+from fleet_producer import sending
 from support.builders import NOW
 
 Tell = Callable[[ImportRequest], list[Event]]
@@ -152,15 +152,16 @@ class FakeFollower:
 
 
 @pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+def broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Broker:
     """A broker, and an account for it in the environment."""
     made = Broker()
-    monkeypatch.setattr(command, "Publisher", lambda address: FakePublisher(made, address))
+    monkeypatch.setattr(sending, "Publisher", lambda address: FakePublisher(made, address))
     monkeypatch.setattr(
-        command, "LiveFollower", lambda _, lanes, attach_seconds: FakeFollower(made, lanes, attach_seconds)
+        sending, "LiveFollower", lambda _, lanes, attach_seconds: FakeFollower(made, lanes, attach_seconds)
     )
     monkeypatch.setenv("OMERO_FLEET_BROKER__USER", "phenix1")
     monkeypatch.setenv("OMERO_FLEET_BROKER__PASSWORD", "hunter2")
+    monkeypatch.setenv("OMERO_FLEET_PRODUCER__SPOOL", str(tmp_path / "spool"))
     monkeypatch.delenv("OMERO_FLEET_CONFIG", raising=False)
     return made
 

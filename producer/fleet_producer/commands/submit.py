@@ -4,47 +4,40 @@ from __future__ import annotations
 
 import getpass
 import json
-import time
 import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import pydantic
-from rich.console import Console
 
 from fleet_common import render
-from fleet_common.broker import BrokerAddress, BrokerFailure, LiveFollower, Publisher, PublishTimeout
 from fleet_common.cli import Context
-from fleet_common.connect import broker_address
 from fleet_common.errors import RequestError, UsageError
 from fleet_common.events import Status
 from fleet_common.exits import Exit
-from fleet_common.health import Health
-from fleet_common.messages import Batch, ChecksumAlgorithm, Options, Owner, Priority, Skip, SubmittedBy, explain
-from fleet_common.metrics import Metrics
+from fleet_common.messages import (
+    Batch,
+    ChecksumAlgorithm,
+    ImportRequest,
+    Options,
+    Owner,
+    Priority,
+    Skip,
+    SubmittedBy,
+    explain,
+)
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
 from fleet_common.targets import parse_target
 from fleet_producer.prepare import Order, Prepared, prepare
-from fleet_producer.publish import publish_all
-from fleet_producer.waiting import Attention, Display, Outcomes, collect
+from fleet_producer.sending import How, Sender
+from fleet_producer.spool import Spool, SpoolError
+from fleet_producer.spoolfolder import spool_of
 
-_STOP_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Publishing:
-    """How to publish, apart from what."""
-
-    deadline_seconds: float
-    wait: bool
-    timeout_seconds: float
-    as_json: bool
+Statuses = Mapping[uuid.UUID, Status]
 
 
 @click.command()
@@ -88,6 +81,9 @@ def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
     one is not fit, nothing is published (exit 3). Without a confirm in time (exit 4) or without a broker (exit 5) the
     same command may safely be repeated: the same files for the same owner are imported once.
 
+    Every request is kept in the spool (producer.spool, see omero-fleet spool --help) from before it is published until
+    --wait has seen its outcome, so that it outlives this host's and the broker's accidents.
+
     \b
     Examples:
       omero-fleet submit /data/plate1 --share hcs=/data --target 'Screen:+name:My screen' \
@@ -95,15 +91,16 @@ def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
       omero-fleet submit *.tif --target Dataset:+name:Tuesday --user alice --group screening --batch tuesday --json
     """
     settings = context.settings()
-    how = _Publishing(given["deadline_seconds"], given["wait"], given["timeout_seconds"], given["as_json"])
+    how = How(given["deadline_seconds"], given["wait"], given["timeout_seconds"])
     order = _order(settings, given)
     prepared = _prepare_all(paths, _shares(settings, given["shares"]), order)
     if prepared is None:
         return Exit.REFUSED
+    requests = [one.request for one in prepared]
     if given["dry_run"]:
-        _print_requests(prepared, {}, "checked", as_json=how.as_json)
+        _print_requests(requests, {}, "checked", as_json=given["as_json"])
         return Exit.OK
-    return _publish(settings, prepared, how)
+    return _publish(settings, requests, how, as_json=given["as_json"])
 
 
 def _order(settings: Settings, given: dict[str, Any]) -> Order:
@@ -180,104 +177,50 @@ def _prepare_all(paths: Sequence[Path], shares: Shares, order: Order) -> list[Pr
     return prepared
 
 
-def _publish(settings: Settings, prepared: Sequence[Prepared], how: _Publishing) -> int:
-    address = broker_address(settings.broker)
-    metrics = Metrics()
-    outcomes = Outcomes(frozenset(one.request.request_id for one in prepared))
-    deadline = time.monotonic() + how.timeout_seconds
-    published: list[Prepared] = []
-    with ExitStack() as stack:
-        if settings.metrics.port:
-            health = Health(settings.metrics, metrics.registry, live={}, ready={})
-            health.start()
-            stack.callback(health.stop)
-        try:
-            follower = stack.enter_context(_follower(address, prepared, how)) if how.wait else None
-            publisher = _started(address, stack)
-            _publish_each(publisher, prepared, how, metrics, published)
-        except BrokerFailure as error:
-            return _explain_failure(error, prepared, published, how)
-        if follower is not None:
-            _wait(follower, deadline - time.monotonic(), published, outcomes)
-    _print_requests(published, outcomes.statuses, "accepted", as_json=how.as_json)
-    return outcomes.exit_code() if how.wait else Exit.OK
-
-
-def _follower(address: BrokerAddress, prepared: Sequence[Prepared], how: _Publishing) -> LiveFollower:
-    # Who asks for an answer within a few seconds means the whole command, not only its last step.
-    return LiveFollower(address, [lane_of(prepared)], attach_seconds=how.deadline_seconds)
-
-
-def lane_of(prepared: Sequence[Prepared]) -> str:
-    """The one lane of a call."""
-    return prepared[0].request.lane
-
-
-def _started(address: BrokerAddress, stack: ExitStack) -> Publisher:
-    publisher = Publisher(address)
-    stack.callback(publisher.stop, _STOP_SECONDS)
-    publisher.start()
-    return publisher
-
-
-def _publish_each(
-    publisher: Publisher, prepared: Sequence[Prepared], how: _Publishing, metrics: Metrics, published: list[Prepared]
-) -> None:
-    """Publish one after the other, and put each into ``published`` once it is confirmed, whatever comes of the next."""
-    confirmed = publish_all(
-        publisher, prepared, deadline_seconds=how.deadline_seconds, metrics=metrics, clock=lambda: datetime.now(UTC)
-    )
+def _publish(settings: Settings, requests: Sequence[ImportRequest], how: How, *, as_json: bool) -> int:
+    spool = spool_of(settings)
+    sender = Sender(settings, spool, how)
     try:
-        for one in confirmed:
-            published.append(one)  # noqa: PERF402  what was confirmed is kept when the next one fails
-    finally:
-        if published:
-            publisher.ring()
+        entries = spool.add(requests)
+    except SpoolError as error:
+        click.echo(f"omero-fleet: {error}. Nothing was published.", err=True)
+        return Exit.NOT_KEPT
+    with sender:
+        sender.publish(entries)
+        if not sender.failures:
+            sender.wait()
+    if sender.published or not sender.failures:
+        _print_requests([entry.request for entry in sender.published], sender.outcomes.statuses, as_json=as_json)
+    _explain_failures(sender, len(entries), spool)
+    return sender.exit_code()
 
 
-def _explain_failure(
-    error: BrokerFailure, prepared: Sequence[Prepared], published: Sequence[Prepared], how: _Publishing
-) -> Exit:
-    if published:
-        _print_requests(published, {}, "accepted", as_json=how.as_json)
-    count = f"{len(published)} of {len(prepared)} requests were published"
-    repeat = "The same command may safely be repeated: nothing is imported twice."
-    click.echo(f"omero-fleet: {error}. {repeat} ({count})", err=True)
-    return Exit.NOT_CONFIRMED if isinstance(error, PublishTimeout) else Exit.NOT_PUBLISHED
+def _explain_failures(sender: Sender, count: int, spool: Spool) -> None:
+    for error in sender.failures:
+        click.echo(
+            f"omero-fleet: {error}. The same command may safely be repeated: nothing is imported twice. "
+            f"({len(sender.published)} of {count} requests were published) The others stay in the spool "
+            f"{spool.folder}: omero-fleet spool resend publishes them, omero-fleet spool drop forgets them.",
+            err=True,
+        )
 
 
-def _wait(follower: LiveFollower, deadline_seconds: float, published: Sequence[Prepared], outcomes: Outcomes) -> None:
-    attention = Attention(outcomes, lambda: follower.gaps, _warn_of_gap)
-    events = follower.events(stop=attention.stop, deadline_seconds=deadline_seconds)
-    with Display([one.request for one in published], Console(stderr=True)) as display:
-        for status in collect(events, outcomes):
-            attention.heard(status.request_id)
-            display.show(status)
-
-
-def _warn_of_gap() -> None:
-    click.echo(
-        "omero-fleet: the connection to RabbitMQ was lost for a while, and with it what was told meanwhile. Where a "
-        "request is, an operator sees with: omero-fleet status REQUEST; the same command, repeated, answers "
-        "already-imported for what was imported.",
-        err=True,
-    )
-
-
-def _print_requests(prepared: Sequence[Prepared], statuses: Any, state: str, *, as_json: bool) -> None:
-    rows = [_row(one, statuses.get(one.request.request_id), state) for one in prepared]
+def _print_requests(
+    requests: Sequence[ImportRequest], statuses: Statuses, state: str = "accepted", *, as_json: bool
+) -> None:
+    rows = [row_of(one, statuses.get(one.request_id), state) for one in requests]
     if as_json:
         click.echo(json.dumps({"requests": rows}, indent=2))
         return
-    for row, one in zip(rows, prepared, strict=True):
-        status = statuses.get(one.request.request_id)
+    for row, one in zip(rows, requests, strict=True):
+        status = statuses.get(one.request_id)
         click.echo(
             f"{row['request_id']} {row['state']} {row['source']} {render.detail(status) if status else ''}".rstrip()
         )
 
 
-def _row(one: Prepared, status: Status | None, state: str) -> dict[str, Any]:
-    request = one.request
+def row_of(request: ImportRequest, status: Status | None, state: str) -> dict[str, Any]:
+    """What a program is told of a request; its status where there is one, else the state."""
     row: dict[str, Any] = {
         "request_id": str(request.request_id),
         "source": f"{request.source.share}/{request.source.path}",
