@@ -13,8 +13,8 @@ class Exit(enum.IntEnum):
     FAILED = 1, "An unexpected error; standard error has the details."
     USAGE = 2, "The command cannot work with its arguments or settings; nothing was done."
     REFUSED = 3, "The files or the plate are not fit for import; nothing was published."
-    NOT_CONFIRMED = 4, "The broker did not confirm in time: repeat the same command, or run omero-fleet spool resend; both are safe."
-    NOT_PUBLISHED = 5, "No broker, or it refuses a request; what it took before is printed, the rest is kept in the spool."
+    NOT_CONFIRMED = 4, "The broker did not confirm in time: the same command, or spool resend, may safely follow."
+    NOT_PUBLISHED = 5, "No broker, or it refuses a request; what it took before is printed, the rest is in the spool."
     DEAD = 6, "With --wait: at least one request is dead or was cancelled; the reason is printed."
     STILL_WAITING = (
         7,
