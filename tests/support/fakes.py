@@ -58,6 +58,7 @@ class FakeOmero:
         differing: What successive starts of the import find different; then they succeed.
         missing_target: Whether the target must be made.
         answered: Whether the server had answered when the wait ended.
+        running: What successive counts of running imports find; then there is none.
     """
 
     journal: Journal
@@ -66,6 +67,7 @@ class FakeOmero:
     differing: list[tuple[int, ...]] = field(default_factory=list)
     missing_target: Exception | None = None
     answered: bool = True
+    running: list[int] = field(default_factory=list)
     specs: list[ImportSpec] = field(default_factory=list)
     targets: list[tuple[Target, bool]] = field(default_factory=list)
     started_with: list[tuple[str, ...]] = field(default_factory=list)
@@ -81,6 +83,11 @@ class FakeOmero:
         assert len(request_id) == 36
         self.journal.write("find")
         return tuple(self.filesets)
+
+    def running_imports(self) -> int:
+        """How many the server is at."""
+        self.journal.write("count")
+        return self.running.pop(0) if self.running else 0
 
     def sudo(self, user: str, group: str) -> Self:
         """The session is this object."""
@@ -173,6 +180,11 @@ class FakeRunning:
         on_step(ServerStep(1, Phase.PIXELDATA, 0.5))
         on_step(ServerStep(2, Phase.THUMBNAILS, 0.9))
         return ImportOutcome(OWN_FILESET, 1, (), (101,), {Phase.METADATA: 0.5, Phase.PIXELDATA: 0.4})
+
+    def cancel(self) -> bool:
+        """The server has heard of it."""
+        self.omero.journal.write("cancel")
+        return True
 
     def close(self) -> None:
         """Nobody listens any more."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleet_common.errors import LeaseLost, NeedsOperator, Permanent, Reason, RequestError, Transient, failure
+from fleet_common.errors import Cancelled, LeaseLost, NeedsOperator, Permanent, Reason, RequestError, Transient, failure
 from fleet_common.events import Kind, Phase
 from fleet_common.messages import ChecksumAlgorithm, ImportRequest, Manifest, Options, Owner, Skip
 from fleet_common.metrics import fleet_version
 from fleet_common.storage import ManifestEntry, summarise
 from fleet_common.targets import parse_target
+from fleet_worker.adoption import POLL_SECONDS
 from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.checks import Checks
 from fleet_worker.omero.facts import SpecFile
 from fleet_worker.omero.state import State
 from fleet_worker.reporting import Reporter
@@ -24,21 +28,27 @@ from support.fakes import DATASET, OWN_FILESET, facts_of
 from support.workers import CONTENT, LATER, PATH, FakeWorker, a_real_request, a_worker
 
 SLOT = "import.slot.omero"
+GATE = "import.lock.gate.omero"
 WHOLE_LIFE = [
     "check owner",
     "find",
     "sudo alice screening",
     "find target",
+    f"take {SLOT}.staged.0",
     f"take {SLOT}.create.0",
     "register",
     f"release {SLOT}.create.0",
     "find",
     "upload 0",
     f"take {SLOT}.import.0",
+    f"take {GATE}",
+    "count",
     "start",
+    f"release {GATE}",
     "wait",
     "running closed",
     f"release {SLOT}.import.0",
+    f"release {SLOT}.staged.0",
     "read back 19",
     "annotate 19",
     "find",
@@ -57,10 +67,10 @@ def attempt(
     worker: FakeWorker,
     request: ImportRequest | None = None,
     *,
-    check: Callable[[], None] = lambda: None,
+    check: Checks | None = None,
     number: int = 1,
 ) -> Outcome:
-    """Try once."""
+    """Try once; by default nothing stops it."""
     request = request or a_real_request()
     reporter = Reporter(
         request,
@@ -71,7 +81,19 @@ def attempt(
         clock=worker.parts.clock,
         monotonic=worker.parts.monotonic,
     )
-    return Attempt(worker.parts, Job(request, "phenix1", number), reporter, check).run()
+    return Attempt(worker.parts, Job(request, "phenix1", number), reporter, check or checks()).run()
+
+
+@dataclass
+class Lock:
+    """A request's lock; lost when a test says so."""
+
+    lost: bool = False
+
+
+def checks(lock: Lock | None = None, orders: list[str] | None = None) -> Checks:
+    """The checks of an attempt with this lock; an operator has cancelled it as soon as there is an order."""
+    return Checks(lock or Lock(), threading.Event(), lambda: next(iter(orders or []), None))
 
 
 def refused(worker: FakeWorker, request: ImportRequest | None = None, **how: Any) -> RequestError:
@@ -89,7 +111,7 @@ def assert_nothing_is_held(worker: FakeWorker) -> None:
     assert sorted(taken) == sorted(released)
     assert sum(step.startswith("sudo") for step in steps) == steps.count("session closed")
     assert worker.metric("omero_sessions") == 0
-    assert worker.metric("slots_held", kind="create") == worker.metric("slots_held", kind="import") == 0
+    assert {worker.metric("slots_held", kind=kind) for kind in ("create", "staged", "import")} == {0}
 
 
 # --- the whole line -----------------------------------------------------------------------------------------------
@@ -189,9 +211,10 @@ def test_the_phases_are_told_in_order(worker: FakeWorker) -> None:
     assert list(dict.fromkeys(told)) == [
         Phase.CHECK,
         Phase.TARGET,
+        # For a place among the filesets in work, and again for an import slot.
+        Phase.QUEUED,
         Phase.REGISTER,
         Phase.UPLOAD,
-        Phase.QUEUED,
         Phase.PIXELDATA,
         Phase.THUMBNAILS,
         Phase.VERIFY,
@@ -200,10 +223,11 @@ def test_the_phases_are_told_in_order(worker: FakeWorker) -> None:
 
 
 def test_the_slots_are_those_of_the_settings(worker: FakeWorker) -> None:
-    """One create slot and four import slots by default, shared by all workers of this server."""
+    """One create slot, four import slots and eight filesets between both, shared by all workers of this server."""
     attempt(worker)
-    (create, _), (imports, _) = worker.locks.asked
-    assert create == (f"{SLOT}.create.0",)
+    (staged, _), (create, _), (imports, _), (gate, _) = worker.locks.asked
+    assert staged == tuple(f"{SLOT}.staged.{index}" for index in range(8))
+    assert (create, gate) == ((f"{SLOT}.create.0",), (GATE,))
     assert imports == tuple(f"{SLOT}.import.{index}" for index in range(4))
     assert worker.metric("slot_wait_seconds_count", kind="import") == 1
 
@@ -346,12 +370,167 @@ def test_debris_of_somebody_else_is_left_alone(worker: FakeWorker) -> None:
     assert worker.journal.steps == WHOLE_LIFE
 
 
-def test_what_may_still_run_is_waited_for(worker: FakeWorker) -> None:
-    """It costs no attempt, and nothing is touched."""
-    worker.omero.filesets = [a_fileset(7, State.QUEUED_OR_RUNNING, session_closed=False)]
+def ends_as(worker: FakeWorker, state: State, after_looks: int) -> None:
+    """A dead worker's fileset 7 that the server is at, and what it is from the given look on."""
+    request = a_real_request()
+    digest = {"digest": request.source.manifest.digest}
+    worker.omero.filesets = [a_fileset(7, State.QUEUED_OR_RUNNING, session_closed=False, annotation=digest)]
+    looks = itertools.count(1)
+
+    def look() -> None:
+        if next(looks) == after_looks:
+            worker.omero.filesets = [a_fileset(7, state, annotation=digest)]
+
+    worker.journal.does["find"] = look
+
+
+def test_an_import_of_a_dead_worker_is_waited_for_and_adopted(worker: FakeWorker) -> None:
+    """Given an import that goes on in the server, when it ends well, then it is verified, annotated and the result."""
+    ends_as(worker, State.COMPLETE, after_looks=4)
+    outcome = attempt(worker)
+    assert outcome.kind is Kind.ALREADY_IMPORTED
+    wait = ["find", f"pause {POLL_SECONDS:g}"]
+    assert worker.journal.steps == [
+        "check owner",
+        *["find", *wait, *wait, "find"],
+        *["sudo alice screening", "read back 7", "annotate 7", "session closed"],
+    ]
+
+
+def test_an_import_of_a_dead_worker_that_ends_badly_is_made_anew(worker: FakeWorker) -> None:
+    """In the same attempt: its debris is deleted, and nothing is waited for any more."""
+    ends_as(worker, State.BROKEN, after_looks=3)
+    assert attempt(worker).kind is Kind.IMPORTED
+    steps = worker.journal.steps
+    assert steps.index("delete 7") < steps.index("register")
+    assert_nothing_is_held(worker)
+
+
+def test_while_a_dead_workers_import_is_waited_for_its_phase_is_told(worker: FakeWorker) -> None:
+    """As far as the database shows it."""
+    ends_as(worker, State.COMPLETE, after_looks=3)
+    attempt(worker)
+    told = [event.progress.phase for event in worker.publisher.events if event.progress]
+    assert Phase.METADATA in told
+
+
+def test_a_lost_lock_ends_the_wait_for_a_dead_workers_import(worker: FakeWorker) -> None:
+    """Nothing is touched: somebody else waits for it now."""
+    lock = Lock()
+    ends_as(worker, State.COMPLETE, after_looks=100)
+    worker.journal.does[f"pause {POLL_SECONDS:g}"] = lambda: setattr(lock, "lost", True)
+    assert isinstance(refused(worker, check=checks(lock)), LeaseLost)
+    assert not any(step.startswith(("sudo", "delete")) for step in worker.journal.steps)
+
+
+def test_an_import_that_never_ends_is_given_back(worker: FakeWorker) -> None:
+    """After as long as an import may take; it costs no attempt."""
+    ends_as(worker, State.COMPLETE, after_looks=1_000_000)
+    hour = itertools.count(step=86400)
+    worker.parts = replace(worker.parts, monotonic=lambda: float(next(hour)))
     error = refused(worker)
     assert (error.reason, "Fileset:7" in str(error)) == (Reason.STILL_RUNNING, True)
-    assert worker.journal.steps == ["check owner", "find"]
+
+
+def test_a_dead_workers_upload_is_deleted_although_its_session_lives(worker: FakeWorker) -> None:
+    """Whoever has the lock knows that nobody sends any more: nobody waits ten minutes for a session to end."""
+    worker.omero.filesets = [a_fileset(7, State.UPLOAD_UNFINISHED, session_closed=False)]
+    assert attempt(worker).kind is Kind.IMPORTED
+    assert worker.journal.steps[:4] == ["check owner", "find", "sudo alice screening", "delete 7"]
+
+
+def test_debris_is_deleted_even_where_nothing_can_be_imported(worker: FakeWorker) -> None:
+    """The files are gone: the request waits for them, and OMERO is clean meanwhile."""
+    worker.omero.filesets = [a_fileset(7, State.BROKEN)]
+    (worker.root / PATH).unlink()
+    assert refused(worker).reason is Reason.MANIFEST_DIFFERS
+    assert worker.omero.filesets == []
+    assert_nothing_is_held(worker)
+
+
+# --- slots and the count in the database ----------------------------------------------------------------------------
+
+
+def test_while_the_server_runs_as_many_as_it_may_nothing_is_started(worker: FakeWorker) -> None:
+    """Given imports of dead workers, whose slots are free, then they are counted in the database all the same."""
+    worker.omero.running = [5, 4, 3]
+    attempt(worker)
+    steps = worker.journal.steps
+    first = steps.index(f"take {GATE}")
+    turn = [f"take {GATE}", "count", f"release {GATE}", "pause 1"]
+    assert steps[first : first + 11] == [*turn, *turn, f"take {GATE}", "count", "start"]
+    assert_nothing_is_held(worker)
+
+
+def test_the_gate_is_kept_until_the_own_import_counts(worker: FakeWorker) -> None:
+    """Another worker must not count between our count and our start."""
+    attempt(worker)
+    steps = worker.journal.steps
+    assert steps.index("count") < steps.index("start") < steps.index(f"release {GATE}") < steps.index("wait")
+
+
+# --- cancelled ------------------------------------------------------------------------------------------------------
+
+ORDER = "cancelled by dave@desk: wrong plate"
+
+
+@pytest.mark.parametrize(
+    ("at", "never", "deleted"),
+    [
+        ("check owner", "sudo alice screening", False),
+        ("find target", "register", False),
+        ("register", "upload 0", True),
+        ("upload 0", "start", True),
+        (f"take {SLOT}.import.0", "start", True),
+        (f"take {GATE}", "start", True),
+    ],
+)
+def test_a_cancelled_attempt_stops_at_its_next_step(worker: FakeWorker, at: str, never: str, *, deleted: bool) -> None:
+    """And leaves nothing behind."""
+    orders: list[str] = []
+    worker.journal.does[at] = lambda: orders.append(ORDER)
+    error = refused(worker, check=checks(orders=orders))
+    assert (type(error), error.reason, str(error)) == (Cancelled, Reason.CANCELLED, ORDER)
+    assert never not in worker.journal.steps
+    assert ("delete 19" in worker.journal.steps) is deleted
+    assert_nothing_is_held(worker)
+
+
+def test_an_import_in_the_server_is_cancelled_there(worker: FakeWorker) -> None:
+    """Given a server that stops, then what it had made is deleted."""
+    orders: list[str] = []
+    worker.journal.does["wait"] = lambda: orders.append(ORDER)
+    worker.journal.does["cancel"] = lambda: worker.journal.fails.update(
+        wait=failure(Reason.IMPORT_INTERRUPTED, "cancelled")
+    )
+    assert isinstance(refused(worker, check=checks(orders=orders)), Cancelled)
+    steps = worker.journal.steps
+    assert steps.index("cancel") < steps.index("running closed") < steps.index("delete 19")
+    assert_nothing_is_held(worker)
+
+
+def test_an_import_that_was_faster_than_the_cancel_is_the_result(worker: FakeWorker) -> None:
+    """What is complete is never deleted."""
+    orders: list[str] = []
+    worker.journal.does["wait"] = lambda: orders.append(ORDER)
+    assert attempt(worker, check=checks(orders=orders)).kind is Kind.IMPORTED
+    assert "cancel" in worker.journal.steps
+    assert not any(step.startswith("delete") for step in worker.journal.steps)
+
+
+def test_what_was_imported_before_the_cancel_is_the_result(worker: FakeWorker) -> None:
+    """The operator was late."""
+    told = {"digest": a_real_request().source.manifest.digest, "result": "verified"}
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, annotation=told)]
+    assert attempt(worker, check=checks(orders=[ORDER])).kind is Kind.ALREADY_IMPORTED
+
+
+def test_a_cancelled_request_leaves_no_debris_of_earlier_attempts(worker: FakeWorker) -> None:
+    """Nobody will come for it any more."""
+    worker.omero.filesets = [a_fileset(7, State.UPLOAD_UNFINISHED, session_closed=False)]
+    assert isinstance(refused(worker, check=checks(orders=[ORDER])), Cancelled)
+    assert worker.omero.filesets == []
+    assert "register" not in worker.journal.steps
 
 
 # --- the target ---------------------------------------------------------------------------------------------------
@@ -384,7 +563,7 @@ def test_the_lock_is_that_of_the_target(
     for changes in (one, other):
         worker.omero.filesets = []
         attempt(worker, a_real_request(**changes))
-    locks = [names[0] for names, _ in worker.locks.asked if ".lock." in names[0]]
+    locks = [names[0] for names, _ in worker.locks.asked if ".lock.target." in names[0]]
     assert (locks[0] == locks[1]) is same
 
 
@@ -406,21 +585,46 @@ def test_a_target_that_may_not_be_linked_is_not_made_either(worker: FakeWorker) 
 # --- elections ----------------------------------------------------------------------------------------------------
 
 
-def lands(worker: FakeWorker, at: str, state: State) -> None:
-    """At a step, a call of a killed worker lands: there is a rival with a lower id."""
-    rival = a_fileset(7, state, session_closed=state is State.COMPLETE)
+def lands(worker: FakeWorker, at: str, state: State, number: int = 7) -> None:
+    """At a step, a call of a killed worker lands: there is a rival, by default with a lower id."""
+    rival = a_fileset(number, state, session_closed=state is State.COMPLETE)
     worker.journal.does[at] = lambda: worker.omero.filesets.append(rival)
 
 
 def test_the_loser_of_an_election_deletes_its_own_before_it_sends_anything(worker: FakeWorker) -> None:
     """The rival's fileset stays."""
-    lands(worker, "register", State.UPLOAD_UNFINISHED)
+    lands(worker, "register", State.QUEUED_OR_RUNNING)
     error = refused(worker)
     assert (type(error), error.reason) == (Transient, Reason.ELECTION_LOST)
     assert "Fileset:7 was there before Fileset:19" in str(error)
     assert "upload 0" not in worker.journal.steps
     assert [one.id for one in worker.omero.filesets] == [7]
     assert_nothing_is_held(worker)
+
+
+@pytest.mark.parametrize("number", [7, 30])
+@pytest.mark.parametrize("at", ["register", "annotate 19"])
+def test_a_registration_of_a_dead_worker_that_lands_late_is_deleted(worker: FakeWorker, at: str, number: int) -> None:
+    """At once, or when the own import is complete; the own one stays."""
+    lands(worker, at, State.UPLOAD_UNFINISHED, number)
+    assert attempt(worker).kind is Kind.IMPORTED
+    assert [one.id for one in worker.omero.filesets] == [OWN_FILESET]
+
+
+def test_without_the_lock_nobody_elses_fileset_is_deleted(worker: FakeWorker) -> None:
+    """The rival may be that of the worker that has the lock now."""
+    lock = Lock()
+    lands(worker, "annotate 19", State.UPLOAD_UNFINISHED, 30)
+    worker.journal.does["read back 19"] = lambda: setattr(lock, "lost", True)
+    assert isinstance(refused(worker, check=checks(lock)), LeaseLost)
+    assert not any(step.startswith("delete") for step in worker.journal.steps)
+
+
+def test_a_rival_in_the_server_leaves_the_decision_to_the_next_attempt(worker: FakeWorker) -> None:
+    """Given a second import of the request that still runs, then nobody says imported before it has ended."""
+    lands(worker, "annotate 19", State.QUEUED_OR_RUNNING, 30)
+    assert refused(worker).reason is Reason.STILL_RUNNING
+    assert not any(step.startswith("delete") for step in worker.journal.steps)
 
 
 def test_the_loser_of_the_last_election_deletes_what_it_has_completed(worker: FakeWorker) -> None:
@@ -553,26 +757,15 @@ def test_after_three_repairs_the_attempt_gives_up_and_deletes_its_fileset(worker
     assert refused(worker).reason is Reason.UPLOAD_DIFFERS
     assert worker.journal.steps.count("start") == 4
     assert worker.journal.steps.count("upload 0") == 4
-    assert worker.journal.steps[-3:] == [f"release {SLOT}.import.0", "delete 19", "session closed"]
+    assert worker.journal.steps[-4:] == [
+        f"release {SLOT}.import.0",
+        "delete 19",
+        f"release {SLOT}.staged.0",
+        "session closed",
+    ]
 
 
 # --- a lost lock --------------------------------------------------------------------------------------------------
-
-
-class Lock:
-    """Says that it is lost from a given step on."""
-
-    def __init__(self, worker: FakeWorker, step: str) -> None:
-        self.lost = False
-        worker.journal.does[step] = self._lose
-
-    def _lose(self) -> None:
-        self.lost = True
-
-    def __call__(self) -> None:
-        """The check of an attempt."""
-        if self.lost:
-            raise LeaseLost("the lock of this request was lost")
 
 
 @pytest.mark.parametrize(
@@ -591,7 +784,9 @@ def test_an_attempt_without_its_lock_stops_at_the_next_step(
 ) -> None:
     """Somebody else may own the request: no second fileset is left, unless the server is already at it."""
     worker.omero.answered = False
-    assert isinstance(refused(worker, check=Lock(worker, lost_at)), LeaseLost)
+    lock = Lock()
+    worker.journal.does[lost_at] = lambda: setattr(lock, "lost", True)
+    assert isinstance(refused(worker, check=checks(lock)), LeaseLost)
     assert never not in worker.journal.steps
     assert ("delete 19" in worker.journal.steps) is deleted
     assert_nothing_is_held(worker)

@@ -2,17 +2,19 @@
 
 ::
 
-    allow-list ─ owner ─ reconcile ─ files ─ target ─ [create slot: register] ─ elect ─ upload ─
-        [import slot: server] ─ verify ─ annotate ─ elect once more
+    allow-list ─ owner ─ reconcile ─ files ─ target ─ [staged slot: [create slot: register] ─ elect ─ upload ─
+        [import slot: server]] ─ verify ─ annotate ─ elect once more
 
-The thread that took the request runs all of it. ``check`` is called between any two costly steps and raises when the
-lock of the request is lost: such an attempt stops, settles nothing, and deletes the fileset that it made.
+The thread that took the request runs all of it. The check is called between any two costly steps and raises when the
+lock of the request is lost: such an attempt stops, settles nothing, and deletes the fileset that it made, unless the
+server is at it. Neighbours: ``reconcile`` decides, ``adoption`` waits for a dead worker's import, ``serverside`` has
+the server's part.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -25,29 +27,23 @@ from fleet_common.messages import ImportRequest
 from fleet_common.metrics import fleet_version
 from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
+from fleet_worker.adoption import Adoption
 from fleet_worker.allow import check_allowed
 from fleet_worker.annotations import DIFFERENCE, FAILED, RESULT, provenance, result_of
+from fleet_worker.checks import Checks
 from fleet_worker.files import FilesHere, find_files
-from fleet_worker.omero.facts import (
-    ChecksumsDiffer,
-    ImportedFacts,
-    ImportOutcome,
-    ImportSpec,
-    OwnerIds,
-    ResolvedTarget,
-    SpecFile,
-)
-from fleet_worker.omero.running import RunningImport
+from fleet_worker.omero.facts import ImportedFacts, ImportSpec, OwnerIds, ResolvedTarget, SpecFile
 from fleet_worker.omero.session import OwnerSession
+from fleet_worker.omero.state import FilesetState
 from fleet_worker.omero.upload import RegisteredImport
 from fleet_worker.parts import Parts
-from fleet_worker.reconcile import Plan, Step, elected, plan
+from fleet_worker.reconcile import Plan, Step, elect, plan
 from fleet_worker.reporting import Reporter
+from fleet_worker.serverside import ServerSide
 from fleet_worker.slots import asking, slot
 from fleet_worker.verification import verify
 
 _LOG = structlog.get_logger()
-_REPAIRS: Final = 3
 _MAX_DIFFERENCE: Final = 1000
 _TARGET_SECONDS: Final = 120.0
 _NOTHING_CAN_BE_DELETED: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST})
@@ -82,11 +78,10 @@ class _Sent:
 class Attempt:
     """One try at one request; used once, by one thread."""
 
-    def __init__(self, parts: Parts, job: Job, reporter: Reporter, check: Callable[[], None]) -> None:
+    def __init__(self, parts: Parts, job: Job, reporter: Reporter, check: Checks) -> None:
         self._parts, self._job, self._request = parts, job, job.request
         self._report, self._check = reporter, check
         self._id = str(job.request.request_id)
-        self._may_run = False
 
     def run(self) -> Outcome:
         """Import the request, or find that it was imported before.
@@ -97,24 +92,57 @@ class Attempt:
         with self._report.phase(Phase.CHECK):
             check_allowed(self._request, self._job.lane, self._parts.settings.worker.lanes)
             owner = self._parts.gateway.check_owner(self._request.owner.user, self._request.owner.group)
-            found = self._plan(owner)
+            found = self._reconcile(owner)
             files = None if found.verified else find_files(self._request, self._parts.shares)
-        sessions = self._parts.metrics.omero_sessions
-        with sessions.track_inprogress(), self._parts.gateway.sudo(owner.user, owner.group) as session:
+        with self._session(owner) as session:
             if files is None or found.step is Step.ADOPT_COMPLETE:
                 return self._adopt(session, files, found.fileset_id)
-            for fileset_id in found.debris:
-                session.delete_fileset(fileset_id)
             return self._import(session, owner, files)
 
-    def _plan(self, owner: OwnerIds) -> Plan:
-        found = plan(self._parts.gateway.find_filesets(self._id), owner, self._request.source.manifest.digest)
-        if found.step is Step.WAIT:
-            raise failure(
-                Reason.STILL_RUNNING,
-                f"Fileset:{found.fileset_id} of an earlier attempt may still be in work on the server",
-            )
+    @contextmanager
+    def _session(self, owner: OwnerIds) -> Iterator[OwnerSession]:
+        with (
+            self._parts.metrics.omero_sessions.track_inprogress(),
+            self._parts.gateway.sudo(owner.user, owner.group) as session,
+        ):
+            yield session
+
+    def _reconcile(self, owner: OwnerIds) -> Plan:
+        """Find what earlier attempts left, wait for what the server still has of it, and remove the debris.
+
+        Nobody wants a cancelled request's import; one that is complete by now is its result all the same.
+        """
+        found = self._plan(owner)
+        if found.debris:
+            with self._session(owner) as session:
+                for fileset_id in found.debris:
+                    self._check.held()
+                    session.delete_fileset(fileset_id)
+        if found.step is Step.IMPORT:
+            self._check()
         return found
+
+    def _plan(self, owner: OwnerIds) -> Plan:
+        left = self._look()
+        while True:
+            found = plan(left, owner, self._request.source.manifest.digest)
+            if found.step is not Step.ADOPT_RUNNING:
+                return found
+            _LOG.info("adopting an import of a dead worker", fileset=found.fileset_id)
+            left = self._adoption().wait(found.fileset_id)
+
+    def _adoption(self) -> Adoption:
+        return Adoption(
+            look=self._look,
+            told=self._report.seen_at,
+            check=self._check.held,
+            deadline_seconds=self._parts.settings.worker.import_deadline_seconds,
+            pause=self._parts.pause,
+            monotonic=self._parts.monotonic,
+        )
+
+    def _look(self) -> tuple[FilesetState, ...]:
+        return self._parts.gateway.find_filesets(self._id)
 
     def _adopt(self, session: OwnerSession, files: FilesHere | None, fileset_id: int) -> Outcome:
         """Take what an earlier attempt imported as the result; verify it first unless that attempt has."""
@@ -126,18 +154,27 @@ class Attempt:
     def _import(self, session: OwnerSession, owner: OwnerIds, files: FilesHere) -> Outcome:
         with self._report.phase(Phase.TARGET):
             target = self._resolve(session, owner)
-        self._check()
-        with self._report.phase(Phase.REGISTER), slot(self._parts, "create", self._check):
-            registered = session.register(self._spec(files, target))
-        with self._discarded_on_failure(session, registered.fileset_id):
-            self._elect(owner, registered.fileset_id)
-            hashes = self._upload(registered, files)
-            done = self._on_server(registered, files, hashes)
-        seconds = {**done.seconds, Phase.UPLOAD: self._report.seconds[Phase.UPLOAD]}
-        sent = _Sent(hashes, target, seconds)
+        self._report.enter(Phase.QUEUED)
+        with slot(self._parts, "staged", self._check):
+            registered, sent = self._send(session, owner, files, target)
         result = self._verify_and_annotate(session, files, registered.fileset_id, sent)
         self._elect_once_more(session, owner, registered.fileset_id)
         return Outcome(Kind.IMPORTED, result)
+
+    def _send(
+        self, session: OwnerSession, owner: OwnerIds, files: FilesHere, target: ResolvedTarget
+    ) -> tuple[RegisteredImport, _Sent]:
+        """From the registration until the server is done."""
+        self._check()
+        with self._report.phase(Phase.REGISTER), slot(self._parts, "create", self._check):
+            registered = session.register(self._spec(files, target))
+        server = ServerSide(self._parts, registered, files, self._report, self._check)
+        with self._discarded_on_failure(session, server):
+            self._elect(session, owner, registered.fileset_id, complete=False)
+            server.hashes = self._upload(registered, files)
+            done = server.run()
+        seconds = {**done.seconds, Phase.UPLOAD: self._report.seconds[Phase.UPLOAD]}
+        return registered, _Sent(server.hashes, target, seconds)
 
     def _resolve(self, session: OwnerSession, owner: OwnerIds) -> ResolvedTarget:
         """Find the target, or make it under a lock, so that two workers make one container of one name."""
@@ -170,16 +207,21 @@ class Attempt:
         )
         return replace(spec, algorithm=options.checksum_algorithm) if options.checksum_algorithm else spec
 
-    def _elect(self, owner: OwnerIds, fileset_id: int) -> None:
+    def _elect(self, session: OwnerSession, owner: OwnerIds, fileset_id: int, *, complete: bool) -> None:
         """Ask OMERO who else imports this request: a call of a killed worker may have landed meanwhile."""
-        winner = elected(self._parts.gateway.find_filesets(self._id), owner, fileset_id)
-        if winner != fileset_id:
-            raise failure(Reason.ELECTION_LOST, f"Fileset:{winner} was there before Fileset:{fileset_id}")
+        election = elect(self._look(), owner, fileset_id, complete=complete)
+        if election.winner != fileset_id:
+            raise failure(Reason.ELECTION_LOST, f"Fileset:{election.winner} was there before Fileset:{fileset_id}")
+        for debris in election.debris:
+            self._check.held()
+            session.delete_fileset(debris)
+        if election.running:
+            raise failure(Reason.STILL_RUNNING, f"Fileset:{election.running[0]} of this request is in work, too")
 
     def _elect_once_more(self, session: OwnerSession, owner: OwnerIds, fileset_id: int) -> None:
         """Only the loser of an election deletes what is complete; any other error leaves it to be adopted."""
         try:
-            self._elect(owner, fileset_id)
+            self._elect(session, owner, fileset_id, complete=True)
         except RequestError as error:
             if error.reason is Reason.ELECTION_LOST:
                 self._discard(session, fileset_id)
@@ -196,54 +238,6 @@ class Attempt:
                 on_file=self._report.add_file,
                 check=self._check,
             )
-
-    def _on_server(self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]) -> ImportOutcome:
-        self._report.enter(Phase.QUEUED)
-        with slot(self._parts, "import", self._check):
-            self._check()
-            with self._started(registered, files, hashes) as running:
-                done = running.wait(
-                    deadline_seconds=self._parts.settings.worker.import_deadline_seconds,
-                    on_step=lambda step: self._report.enter(step.phase),
-                    stop=self._check,
-                )
-        for phase, seconds in done.seconds.items():
-            self._report.took(phase, seconds)
-        return done
-
-    @contextmanager
-    def _started(
-        self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]
-    ) -> Iterator[RunningImport]:
-        running = self._start(registered, files, hashes)
-        try:
-            yield running
-        finally:
-            self._may_run = not running.finished
-            running.close()
-
-    def _start(self, registered: RegisteredImport, files: FilesHere, hashes: tuple[str, ...]) -> RunningImport:
-        """Let the server compare all hashes; what differs is sent again, alone."""
-        repairs = 0
-        while True:
-            self._may_run = True
-            try:
-                return registered.start(hashes)
-            except ChecksumsDiffer as error:
-                # Refused, so nothing runs.
-                self._may_run = False
-                if repairs == _REPAIRS:
-                    raise
-                repairs += 1
-                self._send_again(registered, files, error.indexes)
-
-    def _send_again(self, registered: RegisteredImport, files: FilesHere, indexes: tuple[int, ...]) -> None:
-        with OpenFiles(files.share) as opened:
-            for index in indexes:
-                entry = files.entries[index]
-                self._report.add_bytes(-entry.size_bytes)
-                with opened.open(entry.path, size_bytes=entry.size_bytes) as stream:
-                    registered.upload(index, stream, on_bytes=self._report.add_bytes, stop=self._check)
 
     def _verify_and_annotate(self, session: OwnerSession, files: FilesHere, fileset_id: int, sent: _Sent) -> Result:
         with self._report.phase(Phase.VERIFY):
@@ -265,15 +259,15 @@ class Attempt:
             raise
 
     @contextmanager
-    def _discarded_on_failure(self, session: OwnerSession, fileset_id: int) -> Iterator[None]:
+    def _discarded_on_failure(self, session: OwnerSession, server: ServerSide) -> Iterator[None]:
         """Leave no debris: delete the own fileset when the attempt ends before its import is complete."""
         try:
             yield
         except RequestError as error:
             # What the server may still be working on is left to it, and to the next attempt, which finds it by its id;
             # where the server or the session is gone nothing can be deleted now.
-            if not self._may_run and error.reason not in _NOTHING_CAN_BE_DELETED:
-                self._discard(session, fileset_id)
+            if not server.may_run and error.reason not in _NOTHING_CAN_BE_DELETED:
+                self._discard(session, server.fileset_id)
             raise
 
     def _discard(self, session: OwnerSession, fileset_id: int) -> None:

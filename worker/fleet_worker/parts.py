@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet_common.broker import Locks, Names, Publisher
+from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Shares
@@ -20,9 +21,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def nobody_cancels(_request: ImportRequest) -> None:
+    """Where no operator's orders are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one worker."""
+    """The parts of one worker.
+
+    Attributes:
+        cancelled: Who cancelled a request and why; None while nobody has. Asked often, so it must be quick.
+        clock: The time that is told.
+        monotonic: The time that waits are measured by.
+        pause: Sleeps for seconds.
+    """
 
     settings: Settings
     shares: Shares
@@ -32,6 +44,7 @@ class Parts:
     publisher: Publisher
     uploads: UploadPool
     metrics: Metrics
+    cancelled: Callable[[ImportRequest], str | None] = nobody_cancels
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep

@@ -89,6 +89,13 @@ class Reporter:
         self._phase = phase
         self._progress()
 
+    def seen_at(self, phase: Phase) -> None:
+        """Tell a phase that was found out by looking again and again: at once when it is new, now and then if not."""
+        if phase == self._phase:
+            self.tick()
+        else:
+            self.enter(phase)
+
     def took(self, phase: Phase, seconds: float) -> None:
         """Keep what a phase took, as measured here or told by the server."""
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds

@@ -1,11 +1,37 @@
-"""Takes a slot of the OMERO server, with the wait measured and shown."""
+"""Takes slots of the OMERO server, with the wait measured and shown, and counts before an import starts.
+
+A slot of a worker that died is free at once, while OMERO still imports for it. So whoever has an import slot also
+counts what runs, in the database, under a lock that all workers of the server share, and keeps that lock until its own
+import counts, too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
+from fleet_common.errors import Reason, failure
+from fleet_common.settings import OmeroSettings
 from fleet_worker.parts import Parts
+
+RECOUNT_SECONDS: Final = 1.0
+_STAGED_PER_IMPORT: Final = 2
+
+
+def slot_count(omero: OmeroSettings, kind: str) -> int:
+    """How many slots of a kind the server has.
+
+    ``staged`` bounds filesets between registration and the end of their import: as many as may run, and as many again
+    that are uploaded meanwhile, so that the server is never idle, nor full of filesets that wait.
+    """
+    counts = {
+        "create": omero.create_slots,
+        "upload": omero.upload_slots,
+        "import": omero.import_slots,
+        "staged": _STAGED_PER_IMPORT * omero.import_slots,
+    }
+    return counts[kind]
 
 
 @contextmanager
@@ -14,15 +40,14 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
 
     Args:
         parts: Of the worker.
-        kind: ``create`` or ``import``.
+        kind: ``create``, ``staged`` or ``import``.
         check: Raises when the attempt must stop.
 
     Raises:
         RequestError: The attempt must stop, or no slot was free in time.
     """
     omero = parts.settings.omero
-    count = omero.create_slots if kind == "create" else omero.import_slots
-    names = parts.names.slots(omero.name, kind, count)
+    names = parts.names.slots(omero.name, kind, slot_count(omero, kind))
     began = parts.monotonic()
     lease = parts.locks.take_one_of(names, parts.settings.worker.import_deadline_seconds, stop=asking(check))
     parts.metrics.slot_seconds.labels(kind).observe(parts.monotonic() - began)
@@ -32,6 +57,25 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
     finally:
         parts.metrics.slots_held.labels(kind).dec()
         lease.release()
+
+
+@contextmanager
+def leave_to_start(parts: Parts, check: Callable[[], None]) -> Iterator[None]:
+    """Hold the server's gate while it runs fewer imports than it may; start one inside.
+
+    Raises:
+        RequestError: The attempt must stop, or the server was full for as long as an import may take.
+    """
+    omero, deadline_seconds = parts.settings.omero, parts.settings.worker.import_deadline_seconds
+    gate, give_up_at = parts.names.lock(f"gate.{omero.name}"), parts.monotonic() + deadline_seconds
+    while parts.monotonic() < give_up_at:
+        with parts.locks.take_one_of([gate], deadline_seconds, stop=asking(check)):
+            check()
+            if parts.gateway.running_imports() < omero.import_slots:
+                yield
+                return
+        parts.pause(RECOUNT_SECONDS)
+    raise failure(Reason.OMERO_BUSY, f"OMERO runs {omero.import_slots} imports of the fleet, and none of them ends")
 
 
 def asking(check: Callable[[], None]) -> Callable[[], bool]:
