@@ -78,6 +78,7 @@ class Reason(enum.StrEnum):
     DRAINING = "draining"
     ATTEMPTS_USED_UP = "attempts-used-up"
     CRASH_LOOP = "crash-loop"
+    CRASH_SUSPECT = "crash-suspect"
     DELIVERY_LIMIT = "delivery-limit"
     CANCELLED = "cancelled"
     INTERNAL_ERROR = "internal-error"
@@ -190,9 +191,10 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.LOCK_BLOCKED: _operator("Delete the named queue: it has the name of a lock, but is none."),
         Reason.STILL_RUNNING: _not_its_fault("Nothing: the server is still at an earlier attempt.", 60.0),
         Reason.LEASE_LOST: Rule(Verdict.LEASE_LOST, "Nothing: the request went to another worker."),
-        Reason.DRAINING: _not_its_fault("Nothing: the worker stopped and gave the request back.", 10.0),
+        Reason.DRAINING: _not_its_fault("Nothing: the worker stopped and gave the request back.", 0.0),
         Reason.ATTEMPTS_USED_UP: _permanent("Read the last error, mend its cause, then replay."),
         Reason.CRASH_LOOP: _operator("Read the workers' logs: they died of this request alone; then replay."),
+        Reason.CRASH_SUSPECT: _not_its_fault("Nothing: workers died while they had it, so it is tried alone.", 0.0),
         # Told by the broker, not by a worker: only dead letters without the fleet's headers have it.
         Reason.DELIVERY_LIMIT: _operator("Read the workers' logs: they died with this request; then replay."),
         Reason.CANCELLED: Rule(Verdict.CANCELLED, "Nothing: an operator cancelled it; submit it with --again."),

@@ -54,7 +54,7 @@ class Metrics:
         for reason in Reason:
             self.requests.labels(Kind.DEAD, reason)
             self.requests.labels(Kind.RETRIED, reason)
-        for reason in (Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING):
+        for reason in (Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING, Reason.CRASH_SUSPECT):
             self.requests.labels(Kind.HANDED_BACK, reason)
         self.in_progress = self._gauge("requests_in_progress", "Requests that this worker has taken and not settled.")
         self.phase_seconds = self._histogram("phase_seconds", "Seconds of one attempt by phase.", "phase")

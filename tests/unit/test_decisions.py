@@ -8,6 +8,7 @@ import pytest
 
 from fleet_common.errors import (
     RULES,
+    Cancelled,
     LeaseLost,
     NeedsOperator,
     Permanent,
@@ -78,18 +79,26 @@ TABLE = {
     # The service account's password is no request's fault: requests wait for the operator in their lanes.
     Reason.OMERO_LOGIN_REFUSED: Row(NeedsOperator, 10, pause=True),
     Reason.OMERO_REFUSED: BURIED,
+    Reason.OMERO_READ_ONLY: Row(Transient, 60, pause=True),
+    Reason.OMERO_FULL: Row(Transient, 60, pause=True),
+    Reason.OMERO_OVERCOMMITTED: FOR_A_PERSON,
     Reason.BROKER_UNAVAILABLE: Row(Transient, 10),
     Reason.SESSION_LOST: Row(Transient, 10, pause=True),
     Reason.LOCK_HELD: Row(Transient, 60, action=Action.HAND_BACK),
     Reason.STILL_RUNNING: Row(Transient, 60, action=Action.HAND_BACK),
     Reason.LOCK_BLOCKED: FOR_A_PERSON,
     Reason.LEASE_LOST: Row(LeaseLost),
-    Reason.DRAINING: Row(Transient, 10, action=Action.HAND_BACK),
+    # Straight back into the lane: others have room.
+    Reason.DRAINING: Row(Transient, 0, action=Action.HAND_BACK),
     Reason.ATTEMPTS_USED_UP: BURIED,
+    Reason.CRASH_LOOP: FOR_A_PERSON,
+    Reason.CRASH_SUSPECT: Row(Transient, 0, action=Action.HAND_BACK),
+    Reason.DELIVERY_LIMIT: FOR_A_PERSON,
+    Reason.CANCELLED: Row(Cancelled),
     Reason.INTERNAL_ERROR: Row(Transient, 60, attempts=3),
 }
 COUNTED = sorted(reason for reason, row in TABLE.items() if row.attempts)
-FREE = sorted(reason for reason, row in TABLE.items() if row.delay_seconds and not row.attempts)
+FREE = sorted(reason for reason, row in TABLE.items() if row.delay_seconds is not None and not row.attempts)
 REFUSED = sorted(reason for reason, row in TABLE.items() if row.kind in {Permanent, NeedsOperator} and not row.pause)
 
 
@@ -146,6 +155,8 @@ def test_the_first_failure_of_every_reason(reason: Reason) -> None:
     decision = decide(failure(reason, "x"), attempt=1)
     if row.kind is LeaseLost:
         assert decision == Decision(Action.ABANDON, reason, 1)
+    elif row.kind is Cancelled:
+        assert decision == Decision(Action.CANCEL, reason, 1)
     elif row.delay_seconds is None:
         assert decision == Decision(Action.BURY, reason, 1)
     else:
@@ -210,6 +221,7 @@ def test_what_can_never_succeed_is_buried_at_once(reason: Reason, attempt: int) 
     [
         (Reason.OMERO_BUSY, 300.0, 300.0),
         (Reason.OMERO_BUSY, 3.0, 10.0),
+        (Reason.CRASH_SUSPECT, 10.0, 10.0),
         (Reason.IMPORT_FAILED, 600.0, 600.0),
         (Reason.IMPORT_FAILED, 1.0, 60.0),
     ],

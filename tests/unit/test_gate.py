@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ import structlog.testing
 
 from fleet_common.errors import Reason, failure
 from fleet_worker.gate import Gate
+from support import waiting
 
 DEADLINE_SECONDS = 10.0
 FAR_AWAY_SECONDS = 3600.0
@@ -97,7 +99,7 @@ def test_closing_lets_nobody_through_until_a_check_passes(gated: Gated) -> None:
     """Given an open gate, when an attempt finds the server away, then it is closed with that reason."""
     gated.server.answer(None)
     assert gated.gate.wait_open(DEADLINE_SECONDS)
-    gated.gate.close("session-lost: the router closed the connection")
+    gated.gate.close(failure(Reason.SESSION_LOST, "the router closed the connection"))
     assert not gated.gate.wait_open(0)
     assert gated.gate.problem == "session-lost: the router closed the connection"
     gated.server.answer(None)
@@ -108,7 +110,7 @@ def test_a_closed_gate_waits_before_it_asks(slow: Gated) -> None:
     """Or a busy server would be declared well at once, and every request of a lane would fail in turn."""
     slow.server.answer(None)
     assert slow.gate.wait_open(DEADLINE_SECONDS)
-    slow.gate.close("omero-busy: pool exhausted")
+    slow.gate.close(failure(Reason.OMERO_BUSY, "pool exhausted"))
     with pytest.raises(queue.Empty):
         slow.server.asked.get(timeout=0.05)
     assert slow.gate.problem == "omero-busy: pool exhausted"
@@ -117,7 +119,7 @@ def test_a_closed_gate_waits_before_it_asks(slow: Gated) -> None:
 def test_a_check_that_began_before_the_gate_was_closed_does_not_open_it(gated: Gated) -> None:
     """What an attempt has just seen is newer."""
     gated.server.asked.get(timeout=DEADLINE_SECONDS)
-    gated.gate.close("session-lost: just now")
+    gated.gate.close(failure(Reason.SESSION_LOST, "just now"))
     gated.server.answers.put(None)
     gated.server.asked.get(timeout=DEADLINE_SECONDS)
     assert gated.gate.problem == "session-lost: just now"
@@ -135,7 +137,7 @@ def test_a_defect_in_the_check_does_not_end_the_gate(gated: Gated) -> None:
 def test_the_same_problem_is_logged_once() -> None:
     """An outage of a night is one line, not one every 5 seconds."""
     server = Server()
-    other = failure(Reason.OMERO_LOGIN_REFUSED, "wrong password")
+    other = failure(Reason.OMERO_FULL, "no space")
     gate = Gate(server.check, check_seconds=0.0)
     with structlog.testing.capture_logs() as logs:
         gate.start()
@@ -144,9 +146,72 @@ def test_the_same_problem_is_logged_once() -> None:
         gate.stop()
     assert [log.get("problem", log["event"]) for log in logs] == [
         "omero-unavailable: connection refused",
-        "omero-login-refused: wrong password",
+        "omero-full: no space",
         "OMERO is ready",
     ]
+
+
+def test_a_problem_that_comes_back_is_logged_again() -> None:
+    """The second outage is news, too."""
+    server = Server()
+    gate = Gate(server.check, check_seconds=0.0, watch_seconds=0.0)
+    with structlog.testing.capture_logs() as logs:
+        gate.start()
+        server.answer(AWAY, None, AWAY, None)
+        server.asked.get(timeout=DEADLINE_SECONDS)
+        server.answers.put(None)
+        gate.stop()
+    assert [log["event"] for log in logs] == ["OMERO does not let us work", "OMERO is ready"] * 2
+
+
+def test_an_open_gate_is_closed_by_a_check_that_fails() -> None:
+    """A full disk is found before an attempt meets it."""
+    server = Server()
+    gate = Gate(server.check, check_seconds=0.0, watch_seconds=0.0)
+    gate.start()
+    server.answer(None, failure(Reason.OMERO_FULL, "no space"))
+    server.asked.get(timeout=DEADLINE_SECONDS)
+    assert gate.problem == "omero-full: no space"
+    server.answers.put(None)
+    assert gate.wait_open(DEADLINE_SECONDS)
+    server.answers.put(None)
+    gate.stop()
+
+
+REFUSED = failure(Reason.OMERO_LOGIN_REFUSED, "wrong password")
+
+
+def test_a_refused_login_is_not_tried_again_by_itself(gated: Gated) -> None:
+    """Or the account would be locked by hundreds of tries an hour."""
+    gated.server.answer(REFUSED)
+    with pytest.raises(queue.Empty):
+        gated.server.asked.get(timeout=0.2)
+    assert gated.gate.broken
+    assert gated.gate.problem == "omero-login-refused: wrong password"
+
+
+def test_a_mended_cause_is_tried_once(gated: Gated) -> None:
+    """An operator says so; one more refusal breaks it again."""
+    gated.server.answer(REFUSED)
+    waiting.until(lambda: gated.gate.broken or None, DEADLINE_SECONDS, "a broken gate", pause_seconds=0.01)
+    gated.gate.mend()
+    gated.server.answer(None)
+    assert gated.gate.wait_open(DEADLINE_SECONDS)
+    assert not gated.gate.broken
+
+
+def test_a_new_password_mends_it() -> None:
+    """Whoever writes the password file anew need not restart the worker."""
+    server, mended = Server(), threading.Event()
+    gate = Gate(server.check, mended=mended.is_set, check_seconds=0.0)
+    gate.start()
+    server.answer(REFUSED)
+    with pytest.raises(queue.Empty):
+        server.asked.get(timeout=0.1)
+    mended.set()
+    server.answer(None)
+    assert gate.wait_open(DEADLINE_SECONDS)
+    gate.stop()
 
 
 def test_waiting_ends_at_its_deadline(slow: Gated) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import structlog.testing
 from structlog.typing import EventDict
 
 from fleet_common.broker import (
+    ALONE,
     ATTEMPT,
     FIRST_SEEN,
     LOG_TAIL,
@@ -27,9 +28,10 @@ from fleet_common.broker import (
     BrokerUnavailable,
     Delivery,
 )
-from fleet_common.errors import RULES, Reason, failure
+from fleet_common.errors import RULES, Reason, RequestError, failure
 from fleet_common.events import Event, Kind
 from fleet_common.messages import encode
+from fleet_worker.crashes import Course, Judgement
 from fleet_worker.handling import Handler
 from fleet_worker.omero.state import State
 from support.builders import NOW, REQUEST_ID, a_fileset
@@ -44,19 +46,21 @@ class Handled:
     """A worker with a handler, and what was said of OMERO."""
 
     worker: FakeWorker
-    pauses: list[str] = field(default_factory=list)
+    pauses: list[RequestError] = field(default_factory=list)
     logs: list[EventDict] = field(default_factory=list)
     hurry: threading.Event = field(default_factory=threading.Event)
 
-    def handle(self, body: bytes | None = None, **changes: Any) -> None:
-        """Hand it one delivery; by default of the usual request."""
+    def handle(
+        self, body: bytes | None = None, *, judgement: Judgement = Judgement(Course.RUN), **changes: Any
+    ) -> None:
+        """Hand it one delivery; by default of the usual request, which nobody suspects."""
         body = encode(a_real_request()) if body is None else body
-        self.handle_delivery(a_delivery(self.worker.journal, body, **changes))
+        self.handle_delivery(a_delivery(self.worker.journal, body, **changes), judgement)
 
-    def handle_delivery(self, delivery: Delivery) -> None:
+    def handle_delivery(self, delivery: Delivery, judgement: Judgement = Judgement(Course.RUN)) -> None:
         """Hand it this one, and keep what is logged."""
         with structlog.testing.capture_logs() as logs:
-            Handler(self.worker.parts, self.pauses.append, self.hurry).handle(delivery)
+            Handler(self.worker.parts, self.pauses.append, self.hurry).handle(delivery, judgement)
         self.logs += logs
 
     @property
@@ -295,8 +299,9 @@ def test_a_request_that_another_worker_has_is_handed_back_in_silence(handled: Ha
 
 
 def test_what_the_server_is_still_at_is_handed_back(handled: Handled) -> None:
-    """It may be an earlier attempt's import: nothing is deleted, and no attempt is counted."""
-    handled.worker.omero.filesets = [a_fileset(7, State.QUEUED_OR_RUNNING, session_closed=False)]
+    """A second import of the request that runs yet: nothing is deleted, and no attempt is counted."""
+    rival = a_fileset(30, State.QUEUED_OR_RUNNING, session_closed=False)
+    handled.worker.journal.does["annotate 19"] = lambda: handled.worker.omero.filesets.append(rival)
     handled.handle()
     assert (handled.last.kind, handled.last.reason) == (Kind.HANDED_BACK, Reason.STILL_RUNNING)
     assert handled.headers[ATTEMPT] == 0
@@ -309,7 +314,60 @@ def test_when_the_grace_time_is_over_a_request_is_handed_back(handled: Handled) 
     assert (handled.last.kind, handled.last.reason) == (Kind.HANDED_BACK, Reason.DRAINING)
     assert handled.headers[ATTEMPT] == 0
     assert "delete 19" in handled.steps
-    assert handled.settled[-3:] == ["publish to import.retry.10", "ack", f"release {LOCK}"]
+    assert handled.settled[-3:] == ["publish to import.requests", "ack", f"release {LOCK}"]
+    assert handled.last.delay_seconds == 0
+
+
+def test_a_cancelled_request_ends_as_cancelled(handled: Handled) -> None:
+    """Told for certain before it is acked; there is no copy anywhere."""
+    handled.worker.parts = replace(handled.worker.parts, cancelled=lambda _: "cancelled by dave@desk: wrong plate")
+    handled.handle()
+    assert (handled.last.kind, handled.last.reason) == (Kind.CANCELLED, Reason.CANCELLED)
+    assert handled.last.message == "cancelled by dave@desk: wrong plate"
+    assert handled.settled == [f"take {LOCK}", "confirmed cancelled", "ack", f"release {LOCK}"]
+    assert handled.worker.publisher.messages == []
+    assert handled.worker.metric("requests_total", outcome="cancelled", reason="") == 1
+
+
+# --- requests that workers die of -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("course", "exchange", "delay_seconds"),
+    [(Course.SET_ASIDE, "import.requests", 0), (Course.LATER, "import.retry.10", 10)],
+)
+def test_a_suspect_is_set_aside_with_its_count(
+    handled: Handled, course: Course, exchange: str, delay_seconds: float
+) -> None:
+    """Without an attempt, and without its lock; the copy comes back at once or later."""
+    handled.handle(judgement=Judgement(course, 2))
+    assert handled.steps == [f"publish to {exchange}", "ack"]
+    assert (handled.headers[ALONE], handled.headers[ATTEMPT]) == (2, 0)
+    assert (handled.last.kind, handled.last.reason) == (Kind.HANDED_BACK, Reason.CRASH_SUSPECT)
+    assert handled.last.delay_seconds == delay_seconds
+
+
+def test_a_request_that_killed_its_workers_is_buried_as_a_crash_loop(handled: Handled) -> None:
+    """With how many; nobody tries it again."""
+    handled.handle(judgement=Judgement(Course.BURY, 3))
+    assert handled.steps == ["publish to import.dead", "confirmed dead", "ack"]
+    assert (handled.headers[REASON], handled.last.reason) == ("crash-loop", Reason.CRASH_LOOP)
+    assert "3 workers died" in (handled.last.message or "")
+
+
+def test_a_suspect_alone_is_tried_as_any_other(handled: Handled) -> None:
+    """And forgets the suspicion when it is tried again for another reason."""
+    handled.worker.journal.fails["wait"] = failure(Reason.IMPORT_FAILED, "x")
+    headers = {ALONE: 2, SUBMITTED_BY: "phenix1", ATTEMPT: 0}
+    handled.handle(judgement=Judgement(Course.RUN_ALONE, 2), user_id="worker", headers=headers)
+    assert handled.last.kind is Kind.RETRIED
+    assert ALONE not in handled.headers
+
+
+def test_a_suspect_that_nobody_can_read_is_buried_as_unreadable(handled: Handled) -> None:
+    """Its text says more than its count."""
+    handled.handle(b"{", judgement=Judgement(Course.SET_ASIDE))
+    assert handled.headers[REASON] == "invalid-request"
 
 
 @pytest.mark.parametrize(
@@ -430,8 +488,15 @@ def test_taking_pauses_when_omero_does_not_let_us_work(handled: Handled, reason:
     """And only then: a broken plate stops nobody else."""
     handled.worker.journal.fails["check owner"] = failure(reason, "why")
     handled.handle()
-    paused = {Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.OMERO_LOGIN_REFUSED, Reason.SESSION_LOST}
-    assert handled.pauses == ([f"{reason}: why"] if reason in paused else [])
+    paused = {
+        Reason.OMERO_UNAVAILABLE,
+        Reason.OMERO_BUSY,
+        Reason.OMERO_FULL,
+        Reason.OMERO_READ_ONLY,
+        Reason.OMERO_LOGIN_REFUSED,
+        Reason.SESSION_LOST,
+    }
+    assert [error.reason for error in handled.pauses] == ([reason] if reason in paused else [])
 
 
 # --- secrets -------------------------------------------------------------------------------------------------------

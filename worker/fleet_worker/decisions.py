@@ -21,6 +21,7 @@ class Action(enum.StrEnum):
     HAND_BACK = "hand-back"
     BURY = "bury"
     ABANDON = "abandon"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,11 @@ class Decision:
     """What to do with the delivery.
 
     Attributes:
-        action: Retry later, hand back unharmed, put into the dead letters, or leave alone because it is no longer ours.
+        action: Retry later, hand back unharmed, put into the dead letters, leave alone because it is no longer ours, or
+            end because an operator wants so.
         reason: The reason to tell; ``attempts-used-up`` replaces the last error's own.
         attempt: The count that goes into the copy's header: attempts that were used.
-        delay_seconds: Wait before the next attempt; 0 unless the action is a retry.
+        delay_seconds: Wait before the next attempt; 0 for none.
         pause: Whether to take nothing more until the health check passes.
     """
 
@@ -43,10 +45,17 @@ class Decision:
 
 
 _PAUSING: Final = frozenset(
-    {Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.OMERO_LOGIN_REFUSED, Reason.SESSION_LOST}
+    {
+        Reason.OMERO_UNAVAILABLE,
+        Reason.OMERO_BUSY,
+        Reason.OMERO_FULL,
+        Reason.OMERO_READ_ONLY,
+        Reason.OMERO_LOGIN_REFUSED,
+        Reason.SESSION_LOST,
+    }
 )
 
-_HANDED_BACK: Final = frozenset({Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING})
+_HANDED_BACK: Final = frozenset({Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING, Reason.CRASH_SUSPECT})
 
 
 def decide(error: RequestError, attempt: int, age_seconds: float = 0.0) -> Decision:
@@ -59,6 +68,8 @@ def decide(error: RequestError, attempt: int, age_seconds: float = 0.0) -> Decis
     """
     if error.rule.verdict is Verdict.LEASE_LOST:
         return Decision(Action.ABANDON, error.reason, attempt)
+    if error.rule.verdict is Verdict.CANCELLED:
+        return Decision(Action.CANCEL, error.reason, attempt)
     if isinstance(error, Permanent):
         return Decision(Action.BURY, error.reason, attempt)
     if isinstance(error, NeedsOperator) and error.reason is not Reason.OMERO_LOGIN_REFUSED:
@@ -73,7 +84,7 @@ def _retry(error: RequestError, attempt: int, age_seconds: float) -> Decision:
     asked = error.delay_seconds if isinstance(error, Transient) else 0.0
     pause = error.reason in _PAUSING
     if error.reason in _HANDED_BACK:
-        return Decision(Action.HAND_BACK, error.reason, attempt - 1, rule.first_delay_seconds)
+        return Decision(Action.HAND_BACK, error.reason, attempt - 1, max(rule.first_delay_seconds, asked))
     # A refused login is no request's fault either: it waits for the operator in its lane, not among dead letters.
     if not rule.costs_attempt or error.reason is Reason.OMERO_LOGIN_REFUSED:
         return Decision(Action.RETRY, error.reason, attempt - 1, max(rule.first_delay_seconds, asked), pause)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 import structlog
 
-from fleet_common.broker import Delivery, Lease, submitted_by
-from fleet_common.errors import LeaseLost, Permanent, Reason, RequestError, failure
+from fleet_common.broker import Delivery, submitted_by
+from fleet_common.errors import Permanent, Reason, RequestError, Transient, failure
 from fleet_common.events import Event, Kind
 from fleet_common.messages import ImportRequest, decode
 from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.checks import Checks
+from fleet_worker.crashes import CRASH_LIMIT, Course, Judgement
 from fleet_worker.parts import Parts
 from fleet_worker.reporting import Reporter
 from fleet_worker.settling import (
@@ -24,6 +27,9 @@ from fleet_worker.settling import (
 )
 
 _LOG = structlog.get_logger()
+_LATER_SECONDS: Final = 10.0
+_UNSUSPECTED: Final = Judgement(Course.RUN)
+_SUSPECT: Final = "workers died while they had it: it is tried alone, and is dead when {} die of it"
 
 
 class Handler:
@@ -31,20 +37,20 @@ class Handler:
 
     Args:
         parts: Of the worker.
-        paused: Called with a reason when the server does not let us work, so that nothing more is taken.
+        paused: Called with the error when the server does not let us work, so that nothing more is taken.
         hurry: Set when attempts must stop at their next check and hand their requests back.
     """
 
-    def __init__(self, parts: Parts, paused: Callable[[str], None], hurry: threading.Event) -> None:
+    def __init__(self, parts: Parts, paused: Callable[[RequestError], None], hurry: threading.Event) -> None:
         self._parts = parts
         self._paused = paused
         self._hurry = hurry
 
-    def handle(self, delivery: Delivery) -> None:
-        """Import the request and settle it."""
+    def handle(self, delivery: Delivery, judgement: Judgement = _UNSUSPECTED) -> None:
+        """Import the request and settle it, or set it aside if it is suspected of killing workers."""
         with self._parts.metrics.in_progress.track_inprogress():
             try:
-                self._handle(delivery)
+                self._handle(delivery, judgement)
             except RequestError as error:
                 # The broker could not be told: the delivery is not acked and comes again, here or elsewhere.
                 _LOG.warning("request not settled", reason=error.reason, error=str(error))
@@ -53,7 +59,7 @@ class Handler:
                 self._parts.metrics.internal_errors.inc()
                 _LOG.exception("request not settled because of a defect")
 
-    def _handle(self, delivery: Delivery) -> None:
+    def _handle(self, delivery: Delivery, judgement: Judgement) -> None:
         attempt = attempt_number(delivery, self._parts.settings.worker.fleet_users)
         try:
             request = self._decode(delivery)
@@ -63,7 +69,22 @@ class Handler:
         with structlog.contextvars.bound_contextvars(
             request=str(request.request_id), lane=delivery.lane, attempt=attempt
         ):
-            self._attempt(delivery, Job(request, delivery.lane, attempt))
+            job = Job(request, delivery.lane, attempt)
+            if judgement.course in {Course.RUN, Course.RUN_ALONE}:
+                self._attempt(delivery, job)
+            else:
+                self._set_aside(delivery, job, judgement)
+
+    def _set_aside(self, delivery: Delivery, job: Job, judgement: Judgement) -> None:
+        """Without an attempt: back to the lane or a tier with the count, or to the dead letters."""
+        tell = self._reporter(job).event
+        if judgement.course is Course.BURY:
+            died = f"{judgement.deaths} workers died of this request while they had nothing else in work"
+            settle_failure(self._parts, delivery, failure(Reason.CRASH_LOOP, died), tell, job.number)
+            return
+        delay_seconds = _LATER_SECONDS if judgement.course is Course.LATER else 0.0
+        error = Transient(Reason.CRASH_SUSPECT, _SUSPECT.format(CRASH_LIMIT), delay_seconds=delay_seconds)
+        settle_failure(self._parts, delivery, error, tell, job.number, alone=judgement.deaths)
 
     def _decode(self, delivery: Delivery) -> ImportRequest:
         if submitted_by(delivery, self._parts.settings.worker.fleet_users) is None:
@@ -92,9 +113,10 @@ class Handler:
             settle_failure(self._parts, delivery, error, None, job.number)
             return
         with lease:
-            self._locked(delivery, job, reporter, self._checker(lease))
+            check = Checks(lease, self._hurry, lambda: self._parts.cancelled(job.request))
+            self._locked(delivery, job, reporter, check)
 
-    def _locked(self, delivery: Delivery, job: Job, reporter: Reporter, check: Callable[[], None]) -> None:
+    def _locked(self, delivery: Delivery, job: Job, reporter: Reporter, check: Checks) -> None:
         reporter.started()
         self._observe_wait(job.request)
         try:
@@ -114,16 +136,7 @@ class Handler:
     def _fail(self, delivery: Delivery, reporter: Reporter, job: Job, error: RequestError) -> None:
         decision = settle_failure(self._parts, delivery, error, reporter.event, job.number)
         if decision.pause:
-            self._paused(f"{error.reason}: {error}")
-
-    def _checker(self, lease: Lease) -> Callable[[], None]:
-        def check() -> None:
-            if lease.lost:
-                raise LeaseLost("the lock of this request was lost")
-            if self._hurry.is_set():
-                raise failure(Reason.DRAINING, "the worker stops and its grace time is over")
-
-        return check
+            self._paused(error)
 
     def _reporter(self, job: Job) -> Reporter:
         parts = self._parts

@@ -3,7 +3,9 @@
 ::
 
     imported          event confirmed ─ ack
-    retry, hand back  copy in the retry tier confirmed ─ event ─ ack
+    retry             copy in the retry tier confirmed ─ event ─ ack
+    hand back         the same, or copy in the lane confirmed ─ event ─ ack
+    cancel            event confirmed ─ ack
     bury              dead letter confirmed ─ event confirmed ─ ack
     abandon           nothing: the request is somebody else's now
 
@@ -21,7 +23,15 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from fleet_common.broker import FIRST_SEEN, BrokerFailure, Delivery, attempt_of, publish_dead, publish_retry
+from fleet_common.broker import (
+    FIRST_SEEN,
+    BrokerFailure,
+    Delivery,
+    attempt_of,
+    hand_back,
+    publish_dead,
+    publish_retry,
+)
 from fleet_common.errors import RULES, RequestError
 from fleet_common.events import Event, Kind, next_seq
 from fleet_common.logs import redact
@@ -33,7 +43,14 @@ from fleet_worker.reporting import Reporter
 _LOG = structlog.get_logger()
 _EVENT_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 5.0
-_KINDS: Final = {Action.RETRY: Kind.RETRIED, Action.HAND_BACK: Kind.HANDED_BACK, Action.BURY: Kind.DEAD}
+_KINDS: Final = {
+    Action.RETRY: Kind.RETRIED,
+    Action.HAND_BACK: Kind.HANDED_BACK,
+    Action.BURY: Kind.DEAD,
+    Action.CANCEL: Kind.CANCELLED,
+}
+_CONFIRMED: Final = frozenset({Kind.DEAD, Kind.CANCELLED})
+"""Without a copy the event is all that is left of the request."""
 MakeEvent = Callable[..., Event]
 T = TypeVar("T")
 
@@ -50,8 +67,14 @@ def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome
     parts.metrics.requests.labels(outcome.kind, "").inc()
 
 
-def settle_failure(
-    parts: Parts, delivery: Delivery, error: RequestError, make_event: MakeEvent | None, attempt: int
+def settle_failure(  # noqa: PLR0913  each is a different thing
+    parts: Parts,
+    delivery: Delivery,
+    error: RequestError,
+    make_event: MakeEvent | None,
+    attempt: int,
+    *,
+    alone: int | None = None,
 ) -> Decision:
     """Do with a request that was not imported what the table says; the decision is returned.
 
@@ -61,6 +84,7 @@ def settle_failure(
         error: Why it was not imported.
         make_event: Makes events of this attempt; None when nobody knows which request it is.
         attempt: The number of this attempt.
+        alone: How many workers died of it alone; None for a request that nobody suspects.
 
     Raises:
         BrokerFailure: The copy could not be confirmed; the delivery is not acked and comes again.
@@ -74,12 +98,12 @@ def settle_failure(
     facts = _facts(error, decision)
     if kind is Kind.DEAD:
         insist(parts, delivery, lambda: _bury(parts, delivery, error, decision))
-    else:
-        facts["delay_seconds"] = float(insist(parts, delivery, lambda: _retry(parts, delivery, decision)))
+    elif kind is not Kind.CANCELLED:
+        facts["delay_seconds"] = float(insist(parts, delivery, lambda: _copy(parts, delivery, decision, alone)))
     if make_event is not None:
         _tell(parts, delivery, make_event(kind, **facts))
     delivery.ack()
-    parts.metrics.requests.labels(kind, decision.reason).inc()
+    parts.metrics.requests.labels(kind, "" if kind is Kind.CANCELLED else decision.reason).inc()
     return decision
 
 
@@ -100,7 +124,7 @@ def insist(parts: Parts, delivery: Delivery, publish: Callable[[], T]) -> T:
 
 
 def _tell(parts: Parts, delivery: Delivery, event: Event) -> None:
-    if event.kind is Kind.DEAD:
+    if event.kind in _CONFIRMED:
         insist(parts, delivery, lambda: _tell_for_certain(parts, event))
     else:
         parts.publisher.publish_event(event, required=False)
@@ -164,14 +188,21 @@ def _facts(error: RequestError, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _retry(parts: Parts, delivery: Delivery, decision: Decision) -> int:
+def _copy(parts: Parts, delivery: Delivery, decision: Decision, alone: int | None) -> int:
+    """Publish a copy; after how many seconds it comes back."""
+    users = parts.settings.worker.fleet_users
+    if not decision.delay_seconds:
+        hand_back(parts.publisher, delivery, fleet_users=users, alone=alone)
+        return 0
     return publish_retry(
         parts.publisher,
         delivery,
         attempt=decision.attempt,
         delay_seconds=decision.delay_seconds,
         reason=decision.reason,
-        fleet_users=parts.settings.worker.fleet_users,
+        fleet_users=users,
+        alone=alone,
+        jitter=parts.settings.worker.retry_jitter,
     )
 
 

@@ -1,38 +1,42 @@
 """The life of a worker: start, take as long as there is room, drain.
 
-Threads and their owners: the taker (here) is the only one that takes; ``parallel_filesets`` threads (here) handle one
-delivery each; the upload pool, the gate, the two broker links, the OMERO gateway and the health server own theirs.
-The main thread waits for a signal and drains. Order of the drain: not ready ─ stop taking ─ finish what is in work,
-with heartbeats, locks and slots still held ─ close uploads, gate, OMERO, publisher, consuming link, health.
+Threads and their owners: the taker owns its own and those that handle requests; upload pool and its slots, gate,
+control watch, sweeper, the two broker links, OMERO gateway and health server own theirs. The main thread waits for a
+signal and drains. Order of the drain: not ready ─ stop taking ─ finish what is in work, with heartbeats, locks and
+slots still held ─ hand back the rest ─ close uploads, sweeper, gate, control, OMERO ─ flush events ─ close the
+consuming link, which frees locks and slots, and health.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
 
-from fleet_common.broker import LaneSource, Link, LinkState, Locks, Publisher
+from fleet_common.broker import LaneSource, Link, LinkState, Locks, OrderReader, Publisher
 from fleet_common.connect import broker_address, broker_names
+from fleet_common.errors import UsageError
 from fleet_common.health import Health
+from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
+from fleet_worker.control import ControlWatch
 from fleet_worker.gate import Gate
 from fleet_worker.handling import Handler
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
+from fleet_worker.slots import slot_count
+from fleet_worker.taker import Taker
 from fleet_worker.uploads import UploadPool
+from fleet_worker.uploadslots import UploadSlots
 
 _LOG = structlog.get_logger()
-_TAKE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 10.0
-_TICK_LIMIT_SECONDS: Final = 60.0
 _SIGNAL_SECONDS: Final = 0.5
 
 
@@ -42,43 +46,53 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._draining = False
         self._dropped = 0
-        self._ticked_at = time.monotonic()
         address, names = broker_address(settings.broker), broker_names(settings.broker)
         self._consuming = Link(address, role="consume", on_state=self._link_state("consume"))
         self._publisher = Publisher(address, names, on_state=self._link_state("publish"))
-        self._source = LaneSource(self._consuming, names, tuple(settings.worker.lanes))
+        self._control = ControlWatch(lambda: OrderReader(address, names), on_change=self._ordered)
+        self._source = LaneSource(
+            self._consuming, names, tuple(settings.worker.lanes), is_open=lambda lane: not self._control.is_paused(lane)
+        )
+        locks = Locks(self._consuming, names=names)
+        upload_names = names.slots(settings.omero.name, "upload", slot_count(settings.omero, "upload"))
         self._gateway = Gateway(_omero_address(settings), clock=time.monotonic)
-        self._gate = Gate(self._check_omero)
+        self._gate = Gate(self._check_omero, mended=self._new_password)
         self._parts = Parts(
             settings=settings,
             shares=Shares(Share(name, root) for name, root in settings.shares.items()),
             names=names,
             gateway=self._gateway,
-            locks=Locks(self._consuming),
+            locks=locks,
             publisher=self._publisher,
-            uploads=UploadPool(settings.worker.parallel_upload),
+            uploads=UploadPool(settings.worker.parallel_upload, UploadSlots(locks, upload_names, self._metrics)),
             metrics=self._metrics,
+            cancelled=self._cancelled,
         )
-        self._hurry = threading.Event()
-        self._handler = Handler(self._parts, self._close_gate, self._hurry)
-        self._room = threading.BoundedSemaphore(settings.worker.parallel_filesets)
-        self._handlers = ThreadPoolExecutor(settings.worker.parallel_filesets, thread_name_prefix="request")
-        self._taker = threading.Thread(target=self._take_for_ever, name="taker")
+        handler = Handler(self._parts, self._gate.close, self._hurry)
+        self._taker = Taker(
+            self._source,
+            handler.handle,
+            self._ready_to_take,
+            places=settings.worker.parallel_filesets,
+            fleet_users=settings.worker.fleet_users,
+        )
         self._health = self._health_server()
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set, then drain."""
+    def run(self, stop: threading.Event, hurry: threading.Event) -> None:
+        """Work until ``stop`` is set, then drain; when ``hurry`` is set, hand back at once what is still in work."""
         self._start()
         wait_for_signal(stop)
-        self._drain()
+        self._drain(hurry)
 
     def _start(self) -> None:
         if self._health:
             self._health.start()
         self._consuming.start()
         self._publisher.start()
+        self._control.start()
         self._gate.start()
         self._taker.start()
         _LOG.info(
@@ -90,14 +104,15 @@ class Worker:
             port=self._health.port if self._health else None,
         )
 
-    def _drain(self) -> None:
+    def _drain(self, hurry: threading.Event) -> None:
         _LOG.info("worker stops: it finishes what it has begun and takes nothing more")
-        self._stopping.set()
-        self._source.wake()
-        self._taker.join()
-        self._finish()
+        self._draining = True
+        self._taker.stop()
+        self._finish(hurry)
+        self._taker.close()
         self._parts.uploads.close()
         self._gate.stop()
+        self._control.stop()
         self._gateway.close()
         self._publisher.stop(_CLOSE_SECONDS)
         self._consuming.stop(_CLOSE_SECONDS)
@@ -105,34 +120,24 @@ class Worker:
             self._health.stop()
         _LOG.info("worker stopped")
 
-    def _finish(self) -> None:
+    def _finish(self, hurry: threading.Event) -> None:
         """Let what is in work end by itself within the grace time, and have the rest handed back."""
         deadline = time.monotonic() + self._settings.worker.grace_seconds
-        for _ in range(self._settings.worker.parallel_filesets):
-            if not self._room.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                _LOG.warning("grace time is over: requests in work are handed back")
+        while not self._taker.wait_done(_SIGNAL_SECONDS):
+            if hurry.is_set() or time.monotonic() > deadline:
+                _LOG.warning(
+                    "requests in work are handed back", why="told twice" if hurry.is_set() else "grace is over"
+                )
                 self._hurry.set()
-                break
-        self._handlers.shutdown(wait=True)
+                return
 
-    def _take_for_ever(self) -> None:
-        while not self._stopping.is_set():
-            self._ticked_at = time.monotonic()
-            self._count_dropped()
-            if self._room.acquire(timeout=_TAKE_SECONDS):
-                self._take_one()
-
-    def _take_one(self) -> None:
-        """Take a request if all is well, and hand it to a thread that gives the room back."""
-        delivery = None
-        try:
-            if self._gate.wait_open(_TAKE_SECONDS) and self._publisher.link.wait_writable(_TAKE_SECONDS):
-                delivery = None if self._stopping.is_set() else self._source.take(_TAKE_SECONDS)
-        finally:
-            if delivery is None:
-                self._room.release()
-        if delivery is not None:
-            self._handlers.submit(self._handler.handle, delivery).add_done_callback(lambda _: self._room.release())
+    def _ready_to_take(self, deadline_seconds: float) -> bool:
+        self._count_dropped()
+        return (
+            self._control.wait_known(deadline_seconds)
+            and self._gate.wait_open(deadline_seconds)
+            and self._publisher.link.wait_writable(deadline_seconds)
+        )
 
     def _count_dropped(self) -> None:
         dropped = self._publisher.dropped
@@ -148,15 +153,32 @@ class Worker:
             raise
         self._metrics.omero_connected.set(1)
 
-    def _close_gate(self, problem: str) -> None:
-        self._metrics.omero_connected.set(0)
-        self._gate.close(problem)
+    def _new_password(self) -> bool:
+        """Whether the password file holds another password than the one that was refused; it is used from now on."""
+        try:
+            address = _omero_address(self._settings)
+        except UsageError:
+            return False
+        changed = address != self._gateway.address
+        self._gateway.address = address
+        return changed
+
+    def _ordered(self) -> None:
+        """An operator paused, resumed or cancelled something: look again."""
+        paused = sum(self._control.is_paused(lane) for lane in self._settings.worker.lanes)
+        self._metrics.lanes_paused.set(paused)
+        self._source.ring()
+
+    def _cancelled(self, request: ImportRequest) -> str | None:
+        return self._control.cancelled(request.request_id, request.batch.id)
 
     def _link_state(self, role: str) -> Callable[[LinkState], None]:
         def changed(state: LinkState) -> None:
             self._metrics.broker_connected.labels(role).set(state.connected)
             if state.connected and state.generation > 1:
                 self._metrics.broker_reconnects.labels(role).inc()
+                if role == "consume":
+                    self._taker.reconnected()
 
         return changed
 
@@ -166,20 +188,18 @@ class Worker:
         return Health(
             self._settings.metrics,
             self._metrics.registry,
-            live={"taker": self._taker_ticks},
-            ready={
-                "rabbitmq-consume": lambda: _down(self._consuming),
-                "rabbitmq-publish": lambda: _down(self._publisher.link),
-                "omero": lambda: self._gate.problem,
-                "draining": lambda: "the worker stops" if self._stopping.is_set() else None,
-            },
+            live={"taker": lambda: self._taker.problem},
+            ready=self._readiness(),
         )
 
-    def _taker_ticks(self) -> str | None:
-        silent_seconds = time.monotonic() - self._ticked_at
-        if self._stopping.is_set() or silent_seconds < _TICK_LIMIT_SECONDS:
-            return None
-        return f"nothing was taken or looked for during {silent_seconds:.0f} s"
+    def _readiness(self) -> Mapping[str, Callable[[], str | None]]:
+        return {
+            "rabbitmq-consume": lambda: _down(self._consuming),
+            "rabbitmq-publish": lambda: _down(self._publisher.link),
+            "control": lambda: self._control.problem,
+            "omero": lambda: self._gate.problem,
+            "draining": lambda: "the worker stops" if self._draining else None,
+        }
 
 
 def wait_for_signal(stop: threading.Event) -> None:

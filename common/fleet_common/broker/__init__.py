@@ -10,6 +10,7 @@ from __future__ import annotations
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.confirms import Outgoing
 from fleet_common.broker.controllog import OrderReader, publish_order
+from fleet_common.broker.deadletters import Buried, DeadQueue
 from fleet_common.broker.declare import apply
 from fleet_common.broker.deliveries import Delivery
 from fleet_common.broker.eventlog import EventReader
@@ -33,6 +34,7 @@ from fleet_common.broker.locks import Locks, Timing
 from fleet_common.broker.names import Names, pick_tier
 from fleet_common.broker.publisher import Publisher
 from fleet_common.broker.retry import (
+    ALONE,
     ATTEMPT,
     DIED_AT,
     ERROR_CLASS,
@@ -44,6 +46,7 @@ from fleet_common.broker.retry import (
     RETRY_REASON,
     SUBMITTED_BY,
     WORKER,
+    alone_of,
     attempt_of,
     hand_back,
     publish_dead,
@@ -57,6 +60,7 @@ from fleet_common.broker.verify import advice, verify
 from fleet_common.tiers import RETRY_TIERS_SECONDS
 
 __all__ = [
+    "ALONE",
     "ATTEMPT",
     "DIED_AT",
     "ERROR_CLASS",
@@ -75,6 +79,8 @@ __all__ = [
     "BrokerRefused",
     "BrokerSilent",
     "BrokerUnavailable",
+    "Buried",
+    "DeadQueue",
     "Delivery",
     "Depth",
     "Difference",
@@ -97,6 +103,7 @@ __all__ = [
     "Timing",
     "Topology",
     "advice",
+    "alone_of",
     "apply",
     "attempt_of",
     "describe",

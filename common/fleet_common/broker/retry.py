@@ -18,6 +18,8 @@ from fleet_common.broker.names import pick_tier
 from fleet_common.broker.publisher import Publisher
 
 ATTEMPT: Final = "attempt"
+ALONE: Final = "alone"
+"""How many workers died of the request while they had nothing else in work; there from the first suspicion on."""
 SUBMITTED_BY: Final = "submitted-by"
 FIRST_SEEN: Final = "first-seen"
 RETRY_REASON: Final = "retry-reason"
@@ -45,6 +47,14 @@ def attempt_of(delivery: Delivery, fleet_users: Collection[str]) -> int:
     return 0
 
 
+def alone_of(delivery: Delivery, fleet_users: Collection[str]) -> int | None:
+    """How many workers died of the request alone; None while nobody suspects it, or where a stranger says so."""
+    deaths = delivery.headers.get(ALONE)
+    if delivery.user_id in fleet_users and isinstance(deaths, int):
+        return max(0, int(deaths))
+    return None
+
+
 def submitted_by(delivery: Delivery, fleet_users: Collection[str]) -> str | None:
     """The broker user who submitted the request; None when nobody can be held to it.
 
@@ -65,6 +75,7 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
     delay_seconds: float,
     reason: str,
     fleet_users: Collection[str] | None = None,
+    alone: int | None = None,
     jitter: float = 0.0,
     chance: Callable[[], float] = random.random,
     deadline_seconds: float = _DEADLINE_SECONDS,
@@ -78,6 +89,7 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
         delay_seconds: Rounded up to the next retry tier.
         reason: Why, for people who look into the queue.
         fleet_users: Broker users of workers and operators; the publisher's own user when left out.
+        alone: As :data:`ALONE`; None for a request that nobody suspects.
         jitter: The copy comes back earlier by up to this part of the tier's delay, so that many do not come at once.
         chance: A number from 0 to 1.
         deadline_seconds: For the confirm.
@@ -89,6 +101,7 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
         BrokerFailure: As :meth:`Publisher.publish`; the original must then not be acked.
     """
     headers = _copied(delivery, _users(publisher, fleet_users)) | {ATTEMPT: attempt, RETRY_REASON: reason}
+    headers |= _suspected(alone)
     tier = pick_tier(delay_seconds, publisher.names.tiers_seconds)
     # Never later than the queue's own time to live: the smaller of both holds.
     expiration = int(tier * 1000 * (1 - jitter * chance())) if jitter else None
@@ -101,6 +114,7 @@ def hand_back(
     delivery: Delivery,
     *,
     fleet_users: Collection[str] | None = None,
+    alone: int | None = None,
     deadline_seconds: float = _DEADLINE_SECONDS,
 ) -> None:
     """Publish a copy straight back into its lane, with the attempts unchanged; ack the original afterwards.
@@ -109,7 +123,7 @@ def hand_back(
         BrokerFailure: As :meth:`Publisher.publish`; the original must then not be acked.
     """
     users = _users(publisher, fleet_users)
-    headers = _copied(delivery, users) | {ATTEMPT: attempt_of(delivery, users)}
+    headers = _copied(delivery, users) | {ATTEMPT: attempt_of(delivery, users)} | _suspected(alone)
     _send(publisher, delivery, publisher.names.requests, headers, deadline_seconds)
 
 
@@ -157,6 +171,10 @@ def _copied(delivery: Delivery, fleet_users: Collection[str]) -> dict[str, Any]:
     kept = {name: value for name, value in clean.items() if name in known}
     submitter = submitted_by(delivery, fleet_users)
     return {FIRST_SEEN: _now(), **kept, **({SUBMITTED_BY: submitter} if submitter else {})}
+
+
+def _suspected(alone: int | None) -> dict[str, int]:
+    return {} if alone is None else {ALONE: alone}
 
 
 def _users(publisher: Publisher, fleet_users: Collection[str] | None) -> Collection[str]:

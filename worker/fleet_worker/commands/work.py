@@ -29,8 +29,9 @@ def work(
 ) -> None:
     """Take import requests and import them into OMERO, until SIGTERM or SIGINT.
 
-    A worker that is told to stop takes nothing more and finishes what it has begun. RabbitMQ and OMERO may be away
-    when it starts, or go away later: it waits, says so in /readyz and in metrics, and goes on by itself.
+    A worker that is told to stop takes nothing more and finishes what it has begun; told a second time it hands back
+    at once what is still in work. RabbitMQ and OMERO may be away when it starts, or go away later: it waits, says so in
+    /readyz and in metrics, and goes on by itself.
 
     \b
     Examples:
@@ -43,11 +44,11 @@ def work(
     metrics = settings.metrics if metrics_port is None else settings.metrics.model_copy(update={"port": metrics_port})
     if not worker.lanes:
         raise UsageError("no lane: give worker.lanes in the settings, each with its allow-list")
-    stop = threading.Event()
+    stop, hurry = threading.Event(), threading.Event()
 
     def stop_now(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        (hurry if stop.is_set() else stop).set()
 
     signal.signal(signal.SIGTERM, stop_now)
     signal.signal(signal.SIGINT, stop_now)
-    Worker(settings.model_copy(update={"worker": worker, "metrics": metrics})).run(stop)
+    Worker(settings.model_copy(update={"worker": worker, "metrics": metrics})).run(stop, hurry)
