@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-FOLDERS: Final = ("unit", "broker", "omero", "e2e")
+FOLDERS: Final = ("unit", "broker", "omero", "e2e", "faults")
 _HERE: Final = Path(__file__).parent
 
 

@@ -1,0 +1,120 @@
+"""A facility in which everything that can break is broken, one row of the table after the other, or side by side.
+
+The stack is called ``t-faults``; its RabbitMQ is the one that ``FLEET_TEST_RABBITMQ`` names (3.10, 4.0 or newest; 4.0
+by default). ``FLEET_TEST_KEEP=1`` leaves it running for the next run, for people who work on a test. Threading: four
+threads play rows, owned by ``results``; a test waits for its own row and looks at what became of it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from fleet_stack import stack
+from fleet_stack.console import StackError
+from fleet_stack.fleet import LANES, Fleet
+from fleet_stack.layout import Layout
+from fleet_stack.parts import Options, part
+from support.facility import Facility
+from support.proof import Proof
+from support.scenes import TIERS_SECONDS, Ending, Ground, Row, check_in_omero, scene
+
+STACK: Final = "t-faults"
+PARTS: Final = ("rabbitmq", "omero")
+AT_ONCE: Final = 4
+LAST: Final = ("test_load.py", "test_servers.py")
+"""Run after all others, alone: these stop or flood the servers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what disturbs others behind the others."""
+    items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
+
+
+@pytest.fixture(scope="session")
+def version() -> str:
+    """Which RabbitMQ breaks; a newest that cannot be had is skipped."""
+    wanted = os.environ.get("FLEET_TEST_RABBITMQ", "4.0")
+    try:
+        part(Layout.for_name(STACK), "rabbitmq", Options(rabbitmq_version=wanted)).install()
+    except StackError as error:
+        if wanted != "newest":
+            raise
+        pytest.skip(f"the newest RabbitMQ cannot be had here: {error}")
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def facility(version: str) -> Iterator[Facility]:
+    """Servers, shares, settings and lanes of the tests' own producers; no worker."""
+    keep = bool(os.environ.get("FLEET_TEST_KEEP"))
+    if not keep:
+        stack.wipe(STACK)
+    try:
+        description = stack.up(STACK, PARTS, Options(rabbitmq_version=version))
+        layout = Layout.for_name(STACK)
+        shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
+        for folder in shares.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        extra = {"broker": {"retry_tiers_seconds": TIERS_SECONDS}}
+        fleet = Fleet(description, layout.state / "fleet", shares, extra=extra)
+        fleet.apply_topology()
+        yield Facility(layout, fleet, None)
+    finally:
+        if not keep:
+            stack.wipe(STACK)
+
+
+@pytest.fixture(scope="session")
+def ground(facility: Facility) -> Iterator[Ground]:
+    """What all rows stand on, with an OMERO that has imported once.
+
+    One that has just started sometimes loses a service of its very first imports; tests that count attempts must not
+    meet that.
+    """
+    layout = facility.layout
+    proof = Proof(facility.fleet.stack.omero, next(layout.omero.glob("**/ManagedRepository")))
+    ports: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for port in layout.ports.spare:
+        ports.put(port)
+    made = Ground(facility, proof, ports, f"r{uuid.uuid4().hex[:6]}")
+    _warm_up(made)
+    yield made
+    proof.close()
+
+
+def _warm_up(ground: Ground) -> None:
+    """Import a plate through one of the lanes that are there already."""
+    with scene(ground, Row("warm-up", lambda _: [], lane="demo")) as stage:
+        stage.worker().wait_ready()
+        plate = stage.plate()
+        check_in_omero(ground, stage.ending(stage.send(plate), plate))
+
+
+@pytest.fixture(scope="session")
+def results(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[list[Ending]]]]:
+    """All rows that this run has chosen, on their way; the longest begin first."""
+    rows = _chosen(request.session.items)
+    lanes = (*LANES, *(row.lane for row in rows))
+    replace(ground.facility.fleet, lanes=lanes, folder=ground.facility.fleet.folder / "topology").apply_topology()
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="row") as pool:
+        yield {row.name: pool.submit(_play, ground, row) for row in sorted(rows, key=lambda row: -row.seconds)}
+        pool.shutdown(cancel_futures=True)
+
+
+def _chosen(items: list[pytest.Item]) -> list[Row]:
+    params = [item.callspec.params for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    rows = {value.name: value for one in params for value in one.values() if isinstance(value, Row)}
+    return list(rows.values())
+
+
+def _play(ground: Ground, row: Row) -> list[Ending]:
+    with scene(ground, row) as stage:
+        return row.play(stage)

@@ -1,0 +1,92 @@
+"""``kill -9`` of a worker at every point of an import: the next one ends what it began, and OMERO has it once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import pytest
+
+from support.scenes import HALF, SLOWLY, Ending, Ground, Row, Scene, check_in_omero
+
+pytestmark = pytest.mark.timeout(900)
+Results = Mapping[str, Future[list[Ending]]]
+
+SLOW_PLATE: Final[Mapping[str, Any]] = {"wells": 4, "fields": 2, "size": 1024}
+"""The server is at it for seconds, so that its worker's successor finds it at work."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where workers die.
+
+    Attributes:
+        points: Each kills one worker, in this order.
+        plate: What is special about the plate.
+    """
+
+    points: tuple[str, ...]
+    plate: Mapping[str, Any]
+
+
+def _kill(*points: str, **plate: Any) -> Kill:
+    return Kill(points, plate)
+
+
+KILLS: Final[Mapping[str, Kill]] = {
+    "taken": _kill("taken"),
+    "container-made": _kill("container-made"),
+    "inside-register": _kill("inside-register"),
+    "registered": _kill("registered"),
+    "half-uploaded": _kill(f"uploading:kill:{HALF}"),
+    "uploaded": _kill("uploaded"),
+    "inside-verify-upload": _kill("inside-verify-upload"),
+    "server-started": _kill("server-started", **SLOW_PLATE),
+    **{f"server-step-{number}": _kill(f"server-step-{number}", **SLOW_PLATE) for number in range(1, 6)},
+    "imported-not-annotated": _kill("imported-not-annotated"),
+    "told-not-acked": _kill("told-not-acked"),
+    "deleting": _kill(f"uploading:kill:{HALF}", "deleting"),
+    "adopting": _kill("server-started", "adopting", **SLOW_PLATE),
+    "half-uploaded-twice": _kill(f"uploading:kill:{HALF}:2", f"uploading:kill:{HALF}:2"),
+}
+
+
+def play(kill: Kill, stage: Scene) -> list[Ending]:
+    """Given a request, when a worker dies at each point in turn, then the next one ends it."""
+    plate = stage.plate(**kill.plate)
+    seen: dict[str, int] = {}
+    request_id = ""
+    for point in kill.points:
+        trap = point if ":" in point else f"{point}:kill"
+        worker = stage.trapped(*SLOWLY, traps=[trap])
+        if not request_id:
+            worker.wait_ready()
+            request_id = stage.send(plate)
+        name = trap.partition(":")[0]
+        seen[name] = seen.get(name, 0) + 1
+        stage.killed(worker, name, seen[name])
+    stage.worker(*SLOWLY)
+    return [stage.ending(request_id, plate)]
+
+
+ROWS: Final = [Row(name, partial(play, kill), 20 + 10 * len(kill.points)) for name, kill in KILLS.items()]
+each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+@each_row
+def test_a_killed_worker_leaves_one_complete_fileset(results: Results, ground: Ground, row: Row) -> None:
+    """With the bytes of the plate, in the database and on the disk, and nothing of the attempts that died."""
+    for ending in results[row.name].result():
+        check_in_omero(ground, ending)
+
+
+@each_row
+def test_a_killed_worker_costs_no_attempt(results: Results, row: Row) -> None:
+    """The outcome is told once, as that of the first attempt."""
+    for ending in results[row.name].result():
+        told = [one for one in ending.story.events if one["kind"] in {"imported", "already-imported"}]
+        assert [one["attempt"] for one in told] in ([1], [1, 1]), ending.story.kinds
+        assert len({one["result"]["fileset_id"] for one in told}) == 1

@@ -1,0 +1,260 @@
+"""One row of the table of faults: a lane of its own, a plate of its own, and workers that things happen to.
+
+Rows run side by side, each in a thread of its own; nothing that one does to its workers, files or connections touches
+another row. Neighbours: ``trapped_worker`` is what things happen to, ``proof`` looks at OMERO afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from fleet_common.messages import ImportRequest, encode
+from fleet_stack.fleet import Fleet, WorkerProcess, clean_environment
+from fleet_stack.plates import MadePlate, PlateSpec, make_plate
+from support import waiting
+from support.facility import Facility
+from support.handmade import plate_request
+from support.proof import Held, Proof
+from support.proxy import Proxy
+from support.stories import Story, ended, stories
+
+TIERS_SECONDS: Final = (1, 2, 4)
+"""Of the retry queues in all rows."""
+HALF: Final = 4
+"""Of the seven files of a plate: an upload that is half done."""
+TRAPPED: Final = Path(__file__).with_name("trapped_worker.py")
+SLOWLY: Final = ("--parallel-upload", "1", "--parallel-filesets", "1")
+"""One file after the other, so that the fourth file is the fourth."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of one request of a row.
+
+    Attributes:
+        request_id: Of the request.
+        story: Everything that was told of it.
+        plate: What it is made of.
+        dead: The reason of its death; empty where it must be in OMERO.
+        attempt: At which attempt it must have ended.
+    """
+
+    request_id: str
+    story: Story
+    plate: MadePlate
+    dead: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        name: A word for lanes, folders and test ids.
+        play: Does it, and returns what became of its requests; runs in a thread of its own.
+        seconds: About how long; long ones begin first.
+        lane: Of this row alone, unless it is given.
+    """
+
+    name: str
+    play: Callable[[Scene], list[Ending]] = field(compare=False)
+    seconds: int = 15
+    lane: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lane", self.lane or f"row-{self.name}")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all rows stand on.
+
+    Attributes:
+        facility: Servers and shares.
+        proof: Root's view of OMERO.
+        ports: Those that no worker has at the moment.
+        run: A word of this run: what was imported by an earlier one is not imported again.
+    """
+
+    facility: Facility
+    proof: Proof
+    ports: queue.SimpleQueue[int]
+    run: str
+
+
+@dataclass
+class Scene:
+    """Where one row is played; everything that it started ends with it."""
+
+    ground: Ground
+    name: str
+    lane: str
+    stack: ExitStack
+    fleet: Fleet
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _marks: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._marks = self.fleet.folder / "marks"
+        self._marks.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def facility(self) -> Facility:
+        """With this row's fleet, for commands."""
+        return replace(self.ground.facility, fleet=self.fleet)
+
+    @property
+    def share(self) -> Path:
+        """Where plates are."""
+        return self.fleet.shares["hcs"]
+
+    # --- requests ---
+
+    def plate(self, name: str = "", **spec: Any) -> MadePlate:
+        """A plate of two wells with two fields each, unless told otherwise: seven files, four images."""
+        called = f"{self.ground.run}-{self.name}{name and '-'}{name}"
+        wanted: dict[str, Any] = {"wells": 2, "fields": 2, "channels": 1, "size": 64}
+        return make_plate(self.share, PlateSpec(name=called, **(wanted | spec)))
+
+    def request(self, plate: MadePlate, **changes: Any) -> ImportRequest:
+        """A request for it, through this row's lane."""
+        target = f"Screen:+name:{self.ground.run} {self.name}"
+        return plate_request(self.facility, plate, lane=self.lane, **({"target": target} | changes))
+
+    def publish(self, request: ImportRequest, priority: str = "normal") -> str:
+        """Publish it, as a producer with a program of its own might; its id is returned."""
+        import pika  # noqa: PLC0415  the tests' own client
+
+        properties = pika.BasicProperties(delivery_mode=2, message_id=str(request.request_id), user_id="admin")
+        with self.facility.channel("admin") as channel:
+            channel.basic_publish(
+                "import.requests", f"{self.lane}.{priority}", encode(request), properties, mandatory=True
+            )
+            channel.basic_publish("import.wake", "", b"")
+        return str(request.request_id)
+
+    def send(self, plate: MadePlate, **changes: Any) -> str:
+        """Publish a request for a plate."""
+        return self.publish(self.request(plate, **changes))
+
+    def story(self, request_id: str, until: Callable[[Story], bool] = ended, deadline_seconds: float = 150.0) -> Story:
+        """Wait until this holds for what is told of a request.
+
+        Raises:
+            AssertionError: It does not by the deadline; with the end of every worker's log.
+        """
+        try:
+            return stories(self.facility, [request_id], until, deadline_seconds)[request_id]
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from None
+
+    def ending(self, request_id: str, plate: MadePlate, **expected: Any) -> Ending:
+        """Wait for the outcome of a request."""
+        return Ending(request_id, self.story(request_id), plate, **expected)
+
+    # --- workers ---
+
+    def worker(self, *arguments: str, fleet: Fleet | None = None, name: str = "") -> WorkerProcess:
+        """Start a worker that nothing happens to."""
+        return self.trapped(*arguments, fleet=fleet, name=name)
+
+    def trapped(
+        self, *arguments: str, traps: Collection[str] = (), fleet: Fleet | None = None, name: str = ""
+    ) -> WorkerProcess:
+        """Start a worker with traps, see ``trapped_worker``; it ends with the row."""
+        name = name or f"{self.name}-{next(self._numbers)}"
+        fleet, port = fleet or self.fleet, self.ground.ports.get(timeout=60)
+        self.stack.callback(self.ground.ports.put, port)
+        told = fleet.command("worker", "work", "--name", name, "--metrics-port", str(port), *arguments)
+        chosen = [word for trap in traps for word in ("--trap", trap)]
+        words = [sys.executable, str(TRAPPED), "--marks", str(self._marks), *chosen, "--", *told[3:]]
+        log = self.fleet.folder / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                words, stdout=output, stderr=output, env=clean_environment(), start_new_session=True
+            )
+        started = WorkerProcess(name, port, process, log)
+        self.stack.callback(_end, started)
+        return started
+
+    def sprung(self, point: str, number: int = 1, deadline_seconds: float = 90.0) -> None:
+        """Wait until a trap has sprung.
+
+        Raises:
+            AssertionError: It did not; with the end of every worker's log.
+        """
+        mark = self._marks / f"{point}.{number}"
+        try:
+            waiting.until(mark.exists, deadline_seconds, f"the trap {mark.name}", pause_seconds=0.05)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from None
+
+    def release(self, point: str) -> None:
+        """Let go of who is held at a point."""
+        (self._marks / f"{point}.go").touch()
+
+    def killed(self, worker: WorkerProcess, point: str, number: int = 1) -> None:
+        """Wait until a worker was killed by its own trap."""
+        self.sprung(point, number)
+        assert worker.process.wait(20) == -signal.SIGKILL, worker.tail()
+
+    def proxied(self, group: str, proxy: Proxy) -> Fleet:
+        """This row's fleet with the broker or OMERO behind a proxy."""
+        extra = {**self.fleet.extra, group: {**self.fleet.extra.get(group, {}), "port": proxy.port}}
+        return replace(self.fleet, folder=self.fleet.folder / f"proxied-{group}", extra=extra)
+
+    def proxy(self, group: str) -> Proxy:
+        """A proxy before this stack's broker or OMERO; it ends with the row."""
+        stack = self.fleet.stack
+        port = stack.broker.amqp_port if group == "broker" else stack.omero.ssl_port
+        return self.stack.enter_context(Proxy(port))
+
+    def logs(self, characters: int = 3000) -> str:
+        """The end of every worker's log."""
+        files = sorted(self.fleet.folder.glob("*.log"))
+        return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-characters:]}" for file in files)
+
+
+@contextmanager
+def scene(ground: Ground, row: Row) -> Iterator[Scene]:
+    """Where a row is played."""
+    base = ground.facility.fleet
+    folder = base.folder / "rows" / f"{ground.run}-{row.name}"
+    with ExitStack() as stack:
+        yield Scene(ground, row.name, row.lane, stack, replace(base, folder=folder, lanes=(row.lane,)))
+
+
+def check_in_omero(ground: Ground, ending: Ending) -> Held:
+    """One complete fileset with the right bytes, and nothing else of this request.
+
+    Raises:
+        AssertionError: Something is missing, double or left behind.
+    """
+    share, plate = ground.facility.share("hcs"), ending.plate
+    images = len({key[:3] for key in plate.tiffs})
+    held = ground.proof.one_complete_fileset(ending.request_id, share, plate.files, images)
+    assert held.plates == 1, held
+    assert ground.proof.folders_with(plate.folder.name) == [held.folder.resolve()], "folders of dead attempts are left"
+    return held
+
+
+def statuses(facility: Facility) -> Mapping[str, dict[str, Any]]:
+    """What an operator sees of every request, by its id."""
+    return {one["request_id"]: one for one in facility.status()}
+
+
+def _end(worker: WorkerProcess) -> None:
+    if worker.process.poll() is None:
+        # One that was stopped by SIGSTOP hears nothing else.
+        worker.process.kill()
+        worker.process.wait(10)
