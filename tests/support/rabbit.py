@@ -79,9 +79,12 @@ class Rabbit:
         self._stops.append(reader.stop)
         return reader
 
-    def source(self, *lanes: str, address: BrokerAddress | None = None, poll_seconds: float = 0.1) -> LaneSource:
+    def source(
+        self, *lanes: str, address: BrokerAddress | None = None, poll_seconds: float = 0.1, **more: Any
+    ) -> LaneSource:
         """A lane source of a worker on a link of its own."""
-        return LaneSource(self.link(address or self.plain("worker")), NAMES, lanes or LANES, poll_seconds=poll_seconds)
+        link = self.link(address or self.plain("worker"))
+        return LaneSource(link, NAMES, lanes or LANES, poll_seconds=poll_seconds, **more)
 
     def locks(self, address: BrokerAddress | None = None, timing: Timing | None = None) -> Locks:
         """Locks of a worker on a link of its own."""

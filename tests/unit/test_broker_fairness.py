@@ -156,6 +156,16 @@ def test_nobody_owes_anything_after_a_time_when_nothing_waited() -> None:
     assert got == {("a", NORMAL): 5, ("b", NORMAL): 5}
 
 
+def test_no_class_owes_anything_after_a_time_when_nothing_waited() -> None:
+    """Given urgent with its quantum used up, when nothing waited any more, then it goes first again."""
+    worker = a_worker(("a", URGENT))
+    worker.takes(4, PLATE)
+    worker.busy.clear()
+    assert worker.take() is None
+    worker.busy |= {("a", URGENT), ("a", NORMAL)}
+    assert worker.take() == ("a", URGENT)
+
+
 def test_a_closed_lane_is_not_looked_at() -> None:
     """Given a paused lane full of requests, then the others are served as if it were not there."""
     worker = a_worker(("a", URGENT), ("b", NORMAL))
@@ -196,7 +206,10 @@ def test_all_lanes_closed_is_nothing_to_look_at() -> None:
 
 def test_a_lane_that_is_named_twice_is_one_lane() -> None:
     """A slip in the settings gives nobody two shares."""
-    assert Turns(("a", "b", "a")).order() == Turns(("a", "b")).order()
+    places = [("a", NORMAL), ("b", NORMAL)]
+    cost = dict(zip(places, (PLATE, IMAGE), strict=True))
+    once, twice = (a_worker(*places, lanes=lanes) for lanes in (("a", "b"), ("a", "b", "a")))
+    assert once.takes(600, cost) == twice.takes(600, cost)
 
 
 def test_credits_are_paid_off_by_whole_rounds() -> None:
