@@ -20,7 +20,7 @@ from fleet_common.messages import ImportRequest, decode, encode
 
 _DIGEST_CHARACTERS: Final = 32
 _UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_NAME: Final = re.compile(rf"({_UUID})\.([0-9a-f]{{{_DIGEST_CHARACTERS}}})\.(?:pending|sent-([0-9]{{1,14}}))\.json")
+_NAME: Final = re.compile(rf"({_UUID})\.([0-9a-f]{{{_DIGEST_CHARACTERS}}})\.(?:pending|sent-([0-9]{{1,15}}))\.json")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,7 +59,10 @@ class Slip:
         found = _NAME.fullmatch(name)
         if found is None:
             raise Damaged("the name is none of the spool's")
-        moment = None if found[3] is None else _EPOCH + timedelta(milliseconds=int(found[3]))
+        try:
+            moment = None if found[3] is None else _EPOCH + timedelta(milliseconds=int(found[3]))
+        except OverflowError:
+            raise Damaged("the time in its name is after the year 9999") from None
         return cls(uuid.UUID(found[1]), found[2], moment)
 
     @property
@@ -75,7 +78,9 @@ class Slip:
 
     def sent(self, at: datetime) -> Slip:
         """The slip after a confirm."""
-        return replace(self, sent_at=at.replace(microsecond=at.microsecond // 1000 * 1000))
+        whole = at.replace(microsecond=at.microsecond // 1000 * 1000)
+        # A host whose clock has lost its battery may live before 1970.
+        return replace(self, sent_at=max(whole, _EPOCH))
 
     def same_writing(self, other: Slip) -> bool:
         """Whether both are of one body, whatever the state."""
