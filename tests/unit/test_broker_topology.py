@@ -50,6 +50,19 @@ def test_every_tier_goes_to_due_after_its_time() -> None:
         assert arguments["x-overflow"] == "reject-publish"
 
 
+def test_other_tiers_are_other_queues_and_nothing_else() -> None:
+    """Given tiers of 1, 2 and 4 s, then only exchanges, queues and bindings of tiers change."""
+    other = describe(Names(tiers_seconds=(1, 2, 4)), ("demo", "hcs"))
+    tiers = {queue.name: queue.arguments["x-message-ttl"] for queue in other.queues if ".retry." in queue.name}
+    assert tiers == {"import.retry.1": 1000, "import.retry.2": 2000, "import.retry.4": 4000}
+    assert {exchange.name for exchange in other.exchanges if ".retry." in exchange.name} == set(tiers)
+    assert {binding for binding in other.bindings if ".retry." in binding.queue} == {
+        Binding(name, name, "") for name in tiers
+    }
+    usual, others = ({queue.name for queue in one.queues if ".retry." not in queue.name} for one in (TOPOLOGY, other))
+    assert usual == others
+
+
 def test_dead_letters_have_no_end() -> None:
     """Neither a time to live nor a way on."""
     assert set(QUEUES["import.dead"].arguments) == {"x-queue-type", "x-delivery-limit"}
