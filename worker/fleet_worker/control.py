@@ -30,6 +30,7 @@ ROUND_SECONDS: Final = 600.0
 """How long one fold is followed before the log is folded anew."""
 _CONNECT_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 2.0
+_FOLLOWING_ENDS_SECONDS: Final = 1.0
 
 
 def _nothing() -> None:
@@ -60,6 +61,7 @@ class ControlWatch:
         self._again_seconds = again_seconds
         self._lock = threading.Lock()
         self._orders = Orders()
+        self._reader: OrderReader | None = None
         self._known = threading.Event()
         self._problem = NOT_READ
         self._stopping = threading.Event()
@@ -77,8 +79,14 @@ class ControlWatch:
     def stop(self, deadline_seconds: float = 5.0) -> None:
         """Read no more; what is known stays known."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_seconds)
+        if not self._thread.is_alive():
+            return
+        self._thread.join(min(_FOLLOWING_ENDS_SECONDS, deadline_seconds))
+        reader = self._reader
+        if self._thread.is_alive() and reader is not None:
+            # It still waits for a broker that is away.
+            reader.stop(deadline_seconds / 2)
+            self._thread.join(deadline_seconds / 2)
 
     def wait_known(self, deadline_seconds: float) -> bool:
         """Wait until the log was read once; False when it was not by the deadline."""
@@ -113,7 +121,7 @@ class ControlWatch:
 
     def _round(self) -> None:
         """Fold the log to its end, make that what is known, and follow."""
-        reader = self._open_reader()
+        reader = self._reader = self._open_reader()
         reader.start(_CONNECT_SECONDS)
         try:
             orders = Orders()

@@ -167,9 +167,13 @@ def _about_lanes(settings: BrokerSettings, verb: Verb, lanes: tuple[str, ...], g
     order = _order(verb, given["why"], lanes=tuple(dict.fromkeys(lanes)), everything=given["everything"])
     code = _giving(settings, lambda publisher: publish_order(publisher, order))
     if code == Exit.OK:
-        named = "all lanes" if order.everything else f"{'lanes' if len(order.lanes) > 1 else 'lane'} {', '.join(lanes)}"
-        click.echo(json.dumps(_row(order), indent=2) if given["as_json"] else f"{named}: {order.text}")
+        click.echo(json.dumps(_row(order), indent=2) if given["as_json"] else f"{_named(order)}: {order.text}")
     return code
+
+
+def _named(order: Order) -> str:
+    plural = "s" if len(order.lanes) > 1 else ""
+    return "all lanes" if order.everything else f"lane{plural} {', '.join(order.lanes)}"
 
 
 def _giving(settings: BrokerSettings, act: Callable[[Publisher], Exit | None]) -> Exit:
