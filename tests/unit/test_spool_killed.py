@@ -20,7 +20,8 @@ def run(root: Path, story: str) -> list[Place]:
     """Where each killed process left its spool; the last one came to its end."""
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(root), story],
-        env=os.environ | {"PYTHONPATH": str(PROGRAM.parents[1])},
+        # The same code as in this process, from wherever that came.
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *filter(None, sys.path)])},
         capture_output=True,
         text=True,
         timeout=SECONDS,
