@@ -92,7 +92,7 @@ def ground(facility: Facility) -> Iterator[Ground]:
 
 def _warm_up(ground: Ground) -> None:
     """Import a plate through one of the lanes that are there already."""
-    with scene(ground, Row("warm-up", lambda _: [], lane="demo")) as stage:
+    with scene(ground, Row("warm-up", lambda _: [], lanes=("demo",))) as stage:
         stage.worker().wait_ready()
         plate = stage.plate()
         check_in_omero(ground, stage.ending(stage.send(plate), plate))
@@ -102,7 +102,7 @@ def _warm_up(ground: Ground) -> None:
 def results(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[list[Ending]]]]:
     """All rows that this run has chosen, on their way; the longest begin first."""
     rows = _chosen(request.session.items)
-    lanes = (*LANES, *(row.lane for row in rows))
+    lanes = (*LANES, *(lane for row in rows for lane in row.lanes))
     replace(ground.facility.fleet, lanes=lanes, folder=ground.facility.fleet.folder / "topology").apply_topology()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="row") as pool:
         yield {row.name: pool.submit(_play, ground, row) for row in sorted(rows, key=lambda row: -row.seconds)}

@@ -11,10 +11,12 @@ import queue
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from fleet_common.messages import ImportRequest, encode
@@ -25,12 +27,14 @@ from support.facility import Facility
 from support.handmade import plate_request
 from support.proof import Held, Proof
 from support.proxy import Proxy
-from support.stories import Story, ended, stories
+from support.stories import OUTCOMES, Story, ended, stories
 
 TIERS_SECONDS: Final = (1, 2, 4)
 """Of the retry queues in all rows."""
 HALF: Final = 4
 """Of the seven files of a plate: an upload that is half done."""
+SLOW_PLATE: Final[Mapping[str, Any]] = MappingProxyType({"wells": 4, "fields": 2, "size": 1024})
+"""The server is at it for seconds, so that others meet it at work."""
 TRAPPED: Final = Path(__file__).with_name("trapped_worker.py")
 SLOWLY: Final = ("--parallel-upload", "1", "--parallel-filesets", "1")
 """One file after the other, so that the fourth file is the fourth."""
@@ -38,21 +42,25 @@ SLOWLY: Final = ("--parallel-upload", "1", "--parallel-filesets", "1")
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of one request of a row.
+    """What became of one request of a row, and what must be true of it then.
 
     Attributes:
         request_id: Of the request.
         story: Everything that was told of it.
         plate: What it is made of.
-        dead: The reason of its death; empty where it must be in OMERO.
-        attempt: At which attempt it must have ended.
+        state: ``imported``, ``dead`` or ``cancelled``.
+        reason: Of a death.
+        attempts: The attempts that may have told its outcome.
+        debris: Whether something unfinished may be left, because nobody came after the last who died.
     """
 
     request_id: str
     story: Story
     plate: MadePlate
-    dead: str = ""
-    attempt: int = 1
+    state: str = "imported"
+    reason: str = ""
+    attempts: frozenset[int] = frozenset({1})
+    debris: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,16 @@ class Row:
         name: A word for lanes, folders and test ids.
         play: Does it, and returns what became of its requests; runs in a thread of its own.
         seconds: About how long; long ones begin first.
-        lane: Of this row alone, unless it is given.
+        lanes: Of this row alone, unless they are given.
     """
 
     name: str
     play: Callable[[Scene], list[Ending]] = field(compare=False)
     seconds: int = 15
-    lane: str = ""
+    lanes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lane", self.lane or f"row-{self.name}")
+        object.__setattr__(self, "lanes", self.lanes or (f"row-{self.name}",))
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,6 @@ class Scene:
 
     ground: Ground
     name: str
-    lane: str
     stack: ExitStack
     fleet: Fleet
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -107,6 +114,11 @@ class Scene:
     def __post_init__(self) -> None:
         self._marks = self.fleet.folder / "marks"
         self._marks.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def lane(self) -> str:
+        """The row's own, or the first of them."""
+        return self.fleet.lanes[0]
 
     @property
     def facility(self) -> Facility:
@@ -129,16 +141,16 @@ class Scene:
     def request(self, plate: MadePlate, **changes: Any) -> ImportRequest:
         """A request for it, through this row's lane."""
         target = f"Screen:+name:{self.ground.run} {self.name}"
-        return plate_request(self.facility, plate, lane=self.lane, **({"target": target} | changes))
+        return plate_request(self.facility, plate, **({"target": target, "lane": self.lane} | changes))
 
-    def publish(self, request: ImportRequest, priority: str = "normal") -> str:
+    def publish(self, request: ImportRequest) -> str:
         """Publish it, as a producer with a program of its own might; its id is returned."""
         import pika  # noqa: PLC0415  the tests' own client
 
         properties = pika.BasicProperties(delivery_mode=2, message_id=str(request.request_id), user_id="admin")
         with self.facility.channel("admin") as channel:
             channel.basic_publish(
-                "import.requests", f"{self.lane}.{priority}", encode(request), properties, mandatory=True
+                "import.requests", f"{request.lane}.{request.priority}", encode(request), properties, mandatory=True
             )
             channel.basic_publish("import.wake", "", b"")
         return str(request.request_id)
@@ -147,20 +159,41 @@ class Scene:
         """Publish a request for a plate."""
         return self.publish(self.request(plate, **changes))
 
+    def submit(self, plate: MadePlate) -> str:
+        """Have ``omero-fleet submit`` publish it, so that the event log knows of it at once."""
+        fleet = self.with_settings("producer", lane=self.lane)
+        target = f"Screen:+name:{self.ground.run} {self.name}"
+        done = replace(self.facility, fleet=fleet).submit(plate.folder, target=target, account="admin", wait=False)
+        assert done.exit_code == 0, done.errors
+        (request,) = done.requests
+        return str(request["request_id"])
+
     def story(self, request_id: str, until: Callable[[Story], bool] = ended, deadline_seconds: float = 150.0) -> Story:
         """Wait until this holds for what is told of a request.
 
         Raises:
             AssertionError: It does not by the deadline; with the end of every worker's log.
         """
-        try:
+        with self._with_logs():
             return stories(self.facility, [request_id], until, deadline_seconds)[request_id]
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.logs()}") from None
 
-    def ending(self, request_id: str, plate: MadePlate, **expected: Any) -> Ending:
-        """Wait for the outcome of a request."""
-        return Ending(request_id, self.story(request_id), plate, **expected)
+    def started_by(self, request_id: str, worker: WorkerProcess) -> None:
+        """Wait until a worker has said that it is at a request."""
+
+        def told(story: Story) -> bool:
+            return any(one["kind"] == "started" and one["worker"] == worker.name for one in story.events)
+
+        self.story(request_id, told)
+
+    def ending(
+        self, request_id: str, plate: MadePlate, outcomes: int = 1, deadline_seconds: float = 150.0, **expected: Any
+    ) -> Ending:
+        """Wait until the outcome of a request is told so many times: once for each of its deliveries."""
+
+        def told(story: Story) -> bool:
+            return sum(kind in OUTCOMES for kind in story.kinds) >= outcomes
+
+        return Ending(request_id, self.story(request_id, told, deadline_seconds), plate, **expected)
 
     # --- workers ---
 
@@ -178,7 +211,7 @@ class Scene:
         told = fleet.command("worker", "work", "--name", name, "--metrics-port", str(port), *arguments)
         chosen = [word for trap in traps for word in ("--trap", trap)]
         words = [sys.executable, str(TRAPPED), "--marks", str(self._marks), *chosen, "--", *told[3:]]
-        log = self.fleet.folder / f"{name}.log"
+        log = fleet.folder / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
                 words, stdout=output, stderr=output, env=clean_environment(), start_new_session=True
@@ -194,10 +227,25 @@ class Scene:
             AssertionError: It did not; with the end of every worker's log.
         """
         mark = self._marks / f"{point}.{number}"
-        try:
-            waiting.until(mark.exists, deadline_seconds, f"the trap {mark.name}", pause_seconds=0.05)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.logs()}") from None
+        self.until(mark.exists, deadline_seconds, f"the trap {mark.name}")
+
+    def until(self, holds: Callable[[], object], deadline_seconds: float, what: str) -> None:
+        """Wait until something holds.
+
+        Raises:
+            AssertionError: It does not; with the end of every worker's log.
+        """
+        with self._with_logs():
+            waiting.until(lambda: bool(holds()), deadline_seconds, what, pause_seconds=0.05)
+
+    def last(self, seconds: float) -> None:
+        """Let a fault last: the one kind of wait whose length is what the row is about."""
+        began = time.monotonic()
+        waiting.until(lambda: time.monotonic() - began >= seconds, seconds + 10, "time", pause_seconds=0.2)
+
+    def count(self, point: str) -> int:
+        """How often a point was reached that is counted."""
+        return len(list(self._marks.glob(f"{point}.[0-9]*")))
 
     def release(self, point: str) -> None:
         """Let go of who is held at a point."""
@@ -208,21 +256,29 @@ class Scene:
         self.sprung(point, number)
         assert worker.process.wait(20) == -signal.SIGKILL, worker.tail()
 
-    def proxied(self, group: str, proxy: Proxy) -> Fleet:
-        """This row's fleet with the broker or OMERO behind a proxy."""
-        extra = {**self.fleet.extra, group: {**self.fleet.extra.get(group, {}), "port": proxy.port}}
-        return replace(self.fleet, folder=self.fleet.folder / f"proxied-{group}", extra=extra)
+    def with_settings(self, group: str, **values: Any) -> Fleet:
+        """This row's fleet with more settings in one group."""
+        extra = {**self.fleet.extra, group: {**self.fleet.extra.get(group, {}), **values}}
+        return replace(self.fleet, folder=self.fleet.folder / f"with-{'-'.join((group, *values))}", extra=extra)
 
-    def proxy(self, group: str) -> Proxy:
-        """A proxy before this stack's broker or OMERO; it ends with the row."""
+    def behind_proxy(self, group: str) -> tuple[Fleet, Proxy]:
+        """This row's fleet with a proxy before the broker or OMERO; it ends with the row."""
         stack = self.fleet.stack
-        port = stack.broker.amqp_port if group == "broker" else stack.omero.ssl_port
-        return self.stack.enter_context(Proxy(port))
+        proxy = Proxy(stack.broker.amqp_port if group == "broker" else stack.omero.ssl_port)
+        self.stack.callback(proxy.close)
+        return self.with_settings(group, port=proxy.port), proxy
 
     def logs(self, characters: int = 3000) -> str:
         """The end of every worker's log."""
-        files = sorted(self.fleet.folder.glob("*.log"))
+        files = sorted(self.fleet.folder.rglob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-characters:]}" for file in files)
+
+    @contextmanager
+    def _with_logs(self) -> Iterator[None]:
+        try:
+            yield
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from None
 
 
 @contextmanager
@@ -231,7 +287,7 @@ def scene(ground: Ground, row: Row) -> Iterator[Scene]:
     base = ground.facility.fleet
     folder = base.folder / "rows" / f"{ground.run}-{row.name}"
     with ExitStack() as stack:
-        yield Scene(ground, row.name, row.lane, stack, replace(base, folder=folder, lanes=(row.lane,)))
+        yield Scene(ground, row.name, stack, replace(base, folder=folder, lanes=row.lanes))
 
 
 def check_in_omero(ground: Ground, ending: Ending) -> Held:
@@ -248,9 +304,23 @@ def check_in_omero(ground: Ground, ending: Ending) -> Held:
     return held
 
 
-def statuses(facility: Facility) -> Mapping[str, dict[str, Any]]:
-    """What an operator sees of every request, by its id."""
-    return {one["request_id"]: one for one in facility.status()}
+def check(ground: Ground, ending: Ending) -> None:
+    """A request ended as it must, in OMERO and in what was told of it.
+
+    Raises:
+        AssertionError: It did not.
+    """
+    told = [one for one in ending.story.events if one["kind"] in OUTCOMES]
+    assert {one["attempt"] for one in told} <= ending.attempts, ending.story.kinds
+    if ending.state == "imported":
+        held = check_in_omero(ground, ending)
+        assert {one["kind"] for one in told} <= {"imported", "already-imported"}
+        assert {one["result"]["fileset_id"] for one in told} == {held.fileset}
+        return
+    assert {(one["kind"], one.get("reason", "")) for one in told} == {(ending.state, ending.reason)}
+    if not ending.debris:
+        assert ground.proof.filesets_of(ending.request_id) == []
+        assert ground.proof.folders_with(ending.plate.folder.name) == []
 
 
 def _end(worker: WorkerProcess) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from support.facility import Facility
 
 EVENT_LOG: Final = "import.event-log"
-OUTCOMES: Final = frozenset({"imported", "already-imported", "dead"})
+OUTCOMES: Final = frozenset({"imported", "already-imported", "dead", "cancelled"})
 _LOOK_SECONDS: Final = 1.0
 
 

@@ -7,8 +7,9 @@ before it runs ``omero-fleet`` with what stands behind ``--``. A trap springs wh
 in this process, and at most TIMES times over all processes with the same marks (0: always), so that a worker that is
 started again runs free. When one springs, the file ``POINT.TIMES`` appears in the marks.
 
-Actions: ``kill`` (SIGKILL), ``stop`` (SIGSTOP), ``hold`` (wait until the file ``POINT.go`` appears), ``corrupt`` (only
-at ``chunk``: one byte of what is sent is another).
+Actions: ``kill`` (SIGKILL), ``stop`` (SIGSTOP), ``hold`` (wait until the file ``POINT.go`` appears), ``tell`` (only the
+mark), ``count`` (a mark every time from the Nth on), ``corrupt`` (only at ``chunk``: one byte of what is sent is
+another).
 
 Threading: a wrapped method springs its trap in the thread that calls it; points inside a call have a timer's thread.
 """
@@ -32,7 +33,7 @@ HOLD_SECONDS: Final = 180.0
 """Nobody is held for ever: a test that died must not leave a worker behind."""
 _LOOK_SECONDS: Final = 0.05
 _SIGNALS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-ACTIONS: Final = frozenset({*_SIGNALS, "hold", "corrupt"})
+ACTIONS: Final = frozenset({*_SIGNALS, "hold", "tell", "count", "corrupt"})
 
 
 @dataclass(slots=True)
@@ -63,16 +64,18 @@ class Trap:
             SystemExit: There is no such point or action.
         """
         point, action, *numbers = text.split(":")
+        usual = (1, 0) if action == "count" else (1, 1)
         if point not in POINTS or action not in ACTIONS:
             raise SystemExit(f"no trap {text!r}: points are {', '.join(POINTS)}; actions {', '.join(sorted(ACTIONS))}")
-        nth, times = [*map(int, numbers), *(1, 1)[len(numbers) :]]
+        nth, times = [*map(int, numbers), *usual[len(numbers) :]]
         return cls(point, action, nth, times, marks)
 
     def reached(self) -> bool:
         """The worker is there; whether the trap sprang, for those who outlive it."""
         with self._lock:
             self._reached += 1
-            springs = self._reached == self.nth and self._claim()
+            due = self._reached >= self.nth if self.action == "count" else self._reached == self.nth
+            springs = due and self._claim()
         if springs:
             self._act()
         return springs
@@ -147,7 +150,7 @@ def _inside(owner: Any, name: str, spring: Spring, delay_seconds: float, when: W
 
 def _import_process(method: Callable[..., None], name: str, *more: Any) -> Callable[[Spring], None]:
     def install(spring: Spring) -> None:
-        import omero.grid  # noqa: PLC0415  only a worker with this trap loads it here
+        import omero.all  # noqa: PLC0415  only a worker with this trap loads it here
 
         owner = omero.grid.ManagedRepositoryPrx if name == "importFileset" else omero.grid.ImportProcessPrx
         method(owner, name, spring, *more)
@@ -156,13 +159,19 @@ def _import_process(method: Callable[..., None], name: str, *more: Any) -> Calla
 
 
 def _uploading(spring: Spring) -> None:
-    import omero.api  # noqa: PLC0415  as above
+    import omero.all  # noqa: PLC0415  as above
 
     _after(omero.api.RawFileStorePrx, "save", spring)
 
 
+def _poison(spring: Spring) -> None:
+    from fleet_worker.omero.upload import RegisteredImport  # noqa: PLC0415  as above
+
+    _after(RegisteredImport, "upload", spring, lambda _, registered, *__, **___: "poison" in registered._spec.source)
+
+
 def _chunk(spring: Spring) -> None:
-    import omero.api  # noqa: PLC0415  as above
+    import omero.all  # noqa: PLC0415  as above
 
     inner = omero.api.RawFileStorePrx.begin_write
 
@@ -175,7 +184,7 @@ def _chunk(spring: Spring) -> None:
 
 
 def _deleting(spring: Spring) -> None:
-    import omero.cmd  # noqa: PLC0415  as above
+    import omero.all  # noqa: PLC0415  as above
 
     def of_a_fileset(_: Any, request: Any, *__: Any) -> bool:
         return isinstance(request, omero.cmd.Delete2) and "Fileset" in request.targetObjects
@@ -262,6 +271,7 @@ POINTS: Final[Mapping[str, Callable[[Spring], None]]] = MappingProxyType(
         "registered": _import_process(_after, "importFileset"),
         "chunk": _chunk,
         "uploading": _uploading,
+        "poison": _poison,
         "uploaded": _import_process(_before, "verifyUpload"),
         "inside-verify-upload": _import_process(_inside, "verifyUpload", 0.03),
         "server-started": _import_process(_after, "verifyUpload"),
