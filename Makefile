@@ -8,6 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STACK ?= demo
 RABBITMQ ?= 4.0
+BROKER ?= 4.0
+SOAK_MINUTES ?= 20
+SOAK_REQUESTS ?= 300
+SOAK_SEED ?=
 INSTALLED := $(VENV)/.installed
 # Where omero-py puts its temporary files, otherwise below the home folder; it wants the folder to exist.
 export OMERO_TMPDIR := $(CURDIR)/build/omero-tmp
@@ -25,6 +29,11 @@ demo: install ## import a plate end to end, read it back from OMERO and compare
 test: install ## all tests, on real parts
 	$(BIN)/python -m fleet_stack install
 	$(BIN)/python -m pytest
+
+.PHONY: soak
+soak: install ## a fleet at work while all of it is broken at random (SOAK_MINUTES=20 SOAK_SEED=7 BROKER=4.0)
+	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(SOAK_MINUTES) --broker $(BROKER) --requests $(SOAK_REQUESTS) \
+	  $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 .PHONY: bench
 bench: install ## measure what the documentation states, where it is not part of demo and tests
