@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Self
 
 
@@ -16,6 +17,7 @@ class Proxy:
 
     Attributes:
         port: Where to connect instead.
+        heard: Set when a program has sent what :meth:`hold_answers_to` waits for.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -29,6 +31,10 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._flows = threading.Event()
         self._flows.set()
+        self._answers = threading.Event()
+        self._answers.set()
+        self._awaited = b""
+        self.heard = threading.Event()
         self._accepts = True
         self._closed = False
         self._spawn(self._accept)
@@ -37,9 +43,15 @@ class Proxy:
         """Let nothing pass in either direction; what is sent waits, as in a network that lost a route."""
         self._flows.clear()
 
+    def hold_answers_to(self, words: bytes) -> None:
+        """Once a program sends these bytes, let them pass, but nothing come back until :meth:`release`."""
+        self.heard.clear()
+        self._awaited = words
+
     def release(self) -> None:
         """Let everything pass again, also what waited."""
         self._flows.set()
+        self._answers.set()
 
     def cut(self) -> None:
         """Break every connection that is open now; new ones are accepted."""
@@ -71,7 +83,7 @@ class Proxy:
     def close(self) -> None:
         """End all threads."""
         self._closed = True
-        self._flows.set()
+        self.release()
         _break(self._server)
         self.cut()
         self.end_half_open()
@@ -107,13 +119,20 @@ class Proxy:
         with self._lock:
             self._sockets |= {client, server}
             self._pairs[client] = server
-        self._spawn(self._pump, client, server)
-        self._spawn(self._pump, server, client)
+        self._spawn(self._pump, client, server, self._hear)
+        self._spawn(self._pump, server, client, lambda _: self._answers.wait())
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _hear(self, data: bytes) -> None:
+        if self._awaited and self._awaited in data:
+            self._awaited = b""
+            self._answers.clear()
+            self.heard.set()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, before: Callable[[bytes], object]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 self._flows.wait()
+                before(data)
                 sink.sendall(data)
         with self._lock:
             self._sockets -= {source, sink}
