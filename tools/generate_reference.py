@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from fleet_common import messages
 from fleet_common.cli import omero_fleet
+from fleet_common.control import Order
 from fleet_common.errors import RULES, Rule, Verdict
 from fleet_common.events import Event
 from fleet_common.exits import Exit
@@ -48,6 +49,7 @@ def pages() -> Mapping[str, str]:
     makers: Mapping[str, Callable[[], str]] = {
         "import-request.schema.json": lambda: as_json(messages.json_schema()),
         "event.schema.json": lambda: as_json(Event.model_json_schema()),
+        "control-order.schema.json": lambda: as_json(Order.model_json_schema()),
         "settings.md": settings_page,
         "exit-codes.md": exit_codes_page,
         "metrics.md": metrics_page,

@@ -32,6 +32,7 @@ RUN_SECONDS = 60
 PAGES = {
     "import-request.schema.json",
     "event.schema.json",
+    "control-order.schema.json",
     "settings.md",
     "exit-codes.md",
     "metrics.md",
@@ -143,7 +144,7 @@ class TestTool:
 class TestSchemas:
     """The JSON schemas."""
 
-    @pytest.mark.parametrize("name", ["import-request.schema.json", "event.schema.json"])
+    @pytest.mark.parametrize("name", ["import-request.schema.json", "event.schema.json", "control-order.schema.json"])
     def test_they_are_valid_schemas(self, name: str, pages: dict[str, str]) -> None:
         schema = json.loads(pages[name])
 
