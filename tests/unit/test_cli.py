@@ -189,10 +189,11 @@ def test_exit_codes_never_change_and_each_has_a_meaning() -> None:
         "UNREACHABLE": 9,
         "NOT_FOUND": 10,
         "TOO_LATE": 11,
+        "NOT_KEPT": 12,
         "INTERRUPTED": 130,
     }
     assert all(code.meaning.endswith(".") for code in Exit)
-    assert "may safely be repeated" in Exit.NOT_CONFIRMED.meaning
+    assert "may safely follow" in Exit.NOT_CONFIRMED.meaning
 
 
 # --- config show ---------------------------------------------------------------------------------------------------

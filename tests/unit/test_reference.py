@@ -218,7 +218,7 @@ def a_value(kind: str, variable: str) -> str:
     if kind.startswith("list"):
         return "[7]" if kind.startswith("list of integer") else '["one"]'
     if kind.startswith(("integer", "number")):
-        return "7"
+        return "0.5" if kind.endswith(" 0 to 0.9") else "7"
     if kind == "boolean":
         return "false"
     return kind.partition(": ")[2].split(", ")[0] if ":" in kind else "another"
