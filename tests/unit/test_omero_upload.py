@@ -161,6 +161,22 @@ def test_a_file_that_was_not_saved_is_closed_before_anything_else_happens() -> N
     assert store.calls == ["write", "begin_close", "end_close"]
 
 
+def test_a_file_that_grows_for_ever_is_given_up_after_the_first_byte_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instrument may append to it faster than it is sent."""
+
+    class Endless(io.BytesIO):
+        def read(self, _size: int | None = None) -> bytes:
+            return b"x"
+
+    monkeypatch.setattr(upload, "CHUNK_BYTES", 1)
+    store = Store()
+    with pytest.raises(Transient, match="its manifest says 3") as caught:
+        registered(store, 3).upload(0, Endless(), on_bytes=lambda _: None, stop=lambda: None)
+    assert caught.value.reason is Reason.MANIFEST_DIFFERS
+    assert bytes(store.data) == b"xxxx"
+    assert "save" not in store.calls
+
+
 def test_stop_waits_for_the_chunk_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store must be idle before it is closed."""
     monkeypatch.setattr(upload, "CHUNK_BYTES", 1)

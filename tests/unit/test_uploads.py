@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,6 +19,8 @@ from fleet_common.errors import LeaseLost, Reason, RequestError, failure
 from fleet_common.storage import ManifestEntry, OpenFiles, Share
 from fleet_worker.omero.facts import UploadedFile
 from fleet_worker.uploads import UploadPool
+from fleet_worker.uploadslots import UploadSlots
+from support.waiting import until
 
 DEADLINE_SECONDS = 10.0
 
@@ -26,6 +33,8 @@ class Server:
     fails: dict[int, RequestError] = field(default_factory=dict)
     received: dict[int, bytes] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
+    meanwhile: dict[int, Callable[[], object]] = field(default_factory=dict)
+    endless: set[int] = field(default_factory=set)
     most_at_once: int = 0
     wanted_at_once: int = 0
     _in_flight: int = 0
@@ -50,6 +59,9 @@ class Server:
             if index in self.fails:
                 raise self.fails[index]
             self.received[index] = stream.readall()
+            self.meanwhile.get(index, lambda: None)()
+            while index in self.endless:
+                stop()
             on_bytes(len(self.received[index]))
             return UploadedFile(index, f"hash{index}", len(self.received[index]))
         finally:
@@ -213,6 +225,196 @@ def test_a_file_that_changed_since_the_manifest_is_not_sent(
         Sending(pool, share, server).send(6, limit=1)
     assert caught.value.reason is reason
     assert 5 not in server.begun
+
+
+def write_over(path: Path) -> None:
+    """Change the first byte."""
+    with path.open("r+b") as stream:
+        stream.write(b"y")
+
+
+def replace(path: Path) -> None:
+    """Put another file of the same size in its place, as programs do that save safely."""
+    new = path.with_suffix(".new")
+    new.write_bytes(b"y" * path.stat().st_size)
+    new.replace(path)
+
+
+def write_over_and_set_the_old_time(path: Path) -> None:
+    """As a copy that preserves times does."""
+    status = path.stat()
+    write_over(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        write_over,
+        lambda path: path.write_bytes(b"longer than it was"),
+        lambda path: os.truncate(path, 2),
+        Path.unlink,
+        replace,
+        write_over_and_set_the_old_time,
+    ],
+    ids=["written over", "grew", "shrank", "removed", "replaced", "written over, and its old time set again"],
+)
+def test_a_file_that_is_changed_while_it_is_sent_ends_the_upload(
+    share: Share, pool: UploadPool, change: Callable[[Path], object]
+) -> None:
+    """Whatever arrived may be half of the old and half of the new: the attempt is made again, and costs one."""
+    path = share.root / "05.tif"
+    os.utime(path, ns=(0, 1_000_000_000))
+    server = Server(meanwhile={5: lambda: change(path)})
+    with pytest.raises(RequestError, match=r"'hcs/05\.tif' was changed") as caught:
+        Sending(pool, share, server).send(12, limit=1)
+    assert caught.value.reason is Reason.MANIFEST_DIFFERS
+    assert server.begun == [0, 1, 2, 3, 4, 5]
+
+
+def test_to_read_a_file_changes_nothing(share: Share, pool: UploadPool) -> None:
+    """Somebody may look at the plate while it is sent."""
+    server = Server(meanwhile={5: (share.root / "05.tif").read_bytes})
+    assert len(Sending(pool, share, server).send(12, limit=1)) == 12
+
+
+def test_a_share_that_goes_away_while_a_file_is_read_is_no_defect(share: Share, pool: UploadPool) -> None:
+    """NFS says ESTALE or EIO in the middle of a file."""
+
+    def gone() -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with pytest.raises(RequestError, match=r"'hcs/00\.tif' cannot be read") as caught:
+        Sending(pool, share, Server(meanwhile={0: gone})).send(1)
+    assert caught.value.reason is Reason.SHARE_UNAVAILABLE
+
+
+def test_one_failure_ends_the_files_that_are_in_flight_at_their_next_chunk(share: Share, pool: UploadPool) -> None:
+    """Nobody waits for the rest of a file of 100 GB whose plate has failed."""
+    server = Server(holds_back=True, wanted_at_once=3, fails={0: failure(Reason.UPLOAD_DIFFERS, "differs")})
+    server.endless = {1, 2}
+    sending = Sending(pool, share, server)
+    errors: list[RequestError] = []
+
+    def send() -> None:
+        with pytest.raises(RequestError) as caught:
+            sending.send(12)
+        errors.append(caught.value)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert server.reached.wait(DEADLINE_SECONDS)
+    server.go()
+    sender.join(DEADLINE_SECONDS)
+    assert errors == [server.fails[0]]
+    assert sorted(server.begun) == [0, 1, 2]
+    assert sending.told_bytes == []
+
+
+def test_files_are_sent_again_alone(share: Share, pool: UploadPool) -> None:
+    """What the server found different: progress goes back by its bytes, and counts them again."""
+    server, told = Server(), list[int]()
+    with OpenFiles(share) as files:
+        hashes = pool.send_again(files, entries(12), server, (7, 3, 7), on_bytes=told.append, check=lambda: None)
+    assert hashes == {3: "hash3", 7: "hash7"}
+    assert sorted(server.received) == [3, 7]
+    assert sorted(told) == [-7, -3, 3, 7]
+
+
+@dataclass
+class Slots:
+    """Counts the files that hold one; refuses when it is closed."""
+
+    count: int
+    held: int = 0
+    most: int = 0
+    steps: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def one(self, check: Callable[[], None]) -> Iterator[None]:
+        """Wait for a slot."""
+        with self.changed:
+            while self.held == self.count:
+                if "stop waiting" in self.steps:
+                    raise failure(Reason.DRAINING, "the worker stops")
+                self.changed.wait(0.02)
+                check()
+            self.held += 1
+            self.most = max(self.most, self.held)
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.held -= 1
+                self.changed.notify()
+
+    def stop_waiting(self) -> None:
+        """Refuse."""
+        self.steps.append("stop waiting")
+
+    def close(self) -> None:
+        """Give all back."""
+        assert self.held == 0
+        self.steps.append("close")
+
+
+def slotted(count: int) -> tuple[Slots, UploadPool]:
+    """A pool of three threads and some slots."""
+    slots = Slots(count)
+    return slots, UploadPool(3, cast("UploadSlots", slots))
+
+
+def test_every_file_is_sent_while_a_slot_is_held(share: Share) -> None:
+    """However many threads the pool has."""
+    slots, pool = slotted(2)
+    server = Server(meanwhile={3: lambda: slots.steps.append(f"{slots.held} held")})
+    assert len(Sending(pool, share, server).send(12)) == 12
+    assert 1 <= server.most_at_once <= slots.most <= 2
+    assert slots.steps[0] in {"1 held", "2 held"}
+    pool.close()
+    assert slots.steps[1:] == ["stop waiting", "close"]
+
+
+def test_a_lost_lock_ends_the_wait_for_a_slot(share: Share) -> None:
+    """Given a server whose slots are all taken by others, then the attempt stops all the same."""
+    _, pool = slotted(0)
+    sending, lost = Sending(pool, share, Server()), threading.Event()
+
+    def check() -> None:
+        if lost.is_set():
+            raise LeaseLost("lost")
+
+    sending.check = check
+    with ThreadPoolExecutor(1) as threads:
+        sent = threads.submit(sending.send, 12)
+        until(lambda: pool._pool._threads)
+        lost.set()
+        with pytest.raises(LeaseLost):
+            sent.result(DEADLINE_SECONDS)
+    assert sending.server.begun == []
+    pool.close()
+
+
+def test_a_pool_that_is_closed_gives_up_what_waits(share: Share) -> None:
+    """Given files that wait for slots, and some that wait for threads, then all hear of the drain and nothing hangs."""
+    _, pool = slotted(0)
+    sending, reasons = Sending(pool, share, Server()), list[Reason]()
+
+    def send() -> None:
+        with pytest.raises(RequestError) as caught:
+            sending.send(12)
+        reasons.append(caught.value.reason)
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    until(lambda: pool._pool._work_queue.qsize() == 3)
+    pool.close()
+    for sender in senders:
+        sender.join(DEADLINE_SECONDS)
+    send()
+    assert reasons == [Reason.DRAINING] * 3
 
 
 def test_the_pool_serves_the_next_request_after_a_failure(share: Share, pool: UploadPool) -> None:

@@ -2,19 +2,28 @@
 
 The words are the official importer's: ``parallel_upload`` files are in flight in the whole worker. A request keeps at
 most that many of its own files in the queue of the pool, so that a plate of 100,000 files does not make a single
-image wait for all of them. Threads: the pool's own do the sending; the request's thread feeds and waits.
+image wait for all of them. Every file is sent while an upload slot of the OMERO server is held, see
+:mod:`~fleet_worker.uploadslots`. Threads: the pool's own do the sending; the request's thread feeds and waits.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Protocol
 
+from fleet_common.errors import Reason, failure
+from fleet_common.names import printable
 from fleet_common.storage import ManifestEntry, OpenFiles
+from fleet_common.storage.opening import translated
 from fleet_worker.omero.facts import UploadedFile
+from fleet_worker.uploadslots import UploadSlots
 
 _WAIT_SECONDS: Final = 1.0
 
@@ -29,15 +38,25 @@ class Receiver(Protocol):
 
 
 class UploadPool:
-    """The upload threads of one worker."""
+    """The upload threads of one worker.
 
-    def __init__(self, parallel_upload: int) -> None:
+    Args:
+        parallel_upload: Files in flight at once.
+        slots: Of the OMERO server, over all workers; None sends without, for tests and trials. Closed with the pool.
+    """
+
+    def __init__(self, parallel_upload: int, slots: UploadSlots | None = None) -> None:
         self._limit = parallel_upload
+        self._slots = slots
         self._pool = ThreadPoolExecutor(parallel_upload, thread_name_prefix="upload")
 
     def close(self) -> None:
-        """Let the threads end; files in flight are finished."""
+        """Let the threads end; files in flight are finished, files that wait are given up as ``draining``."""
+        if self._slots:
+            self._slots.stop_waiting()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._slots:
+            self._slots.close()
 
     def send(  # noqa: PLR0913  each is a different thing, and all are named
         self,
@@ -62,34 +81,130 @@ class UploadPool:
             check: Called often, from any thread; raises when the attempt must stop.
 
         Raises:
-            RequestError: Of the first file that failed; no further file is begun.
+            RequestError: Of the first file that failed; no further file is begun, and those in flight end at their
+                next chunk. ``manifest-differs`` where a file is another one now, or was changed while it was sent.
         """
+        transfer = _Transfer(files, receiver, on_bytes, check, self._slot)
+        hashes = self._run(transfer, enumerate(entries), min(limit or self._limit, self._limit), on_file)
+        return tuple(hashes[index] for index in range(len(entries)))
 
-        def send_one(index: int, entry: ManifestEntry) -> str:
-            check()
-            with files.open(entry.path, size_bytes=entry.size_bytes) as stream:
-                return receiver.upload(index, stream, on_bytes=on_bytes, stop=check).hash_hex
+    def send_again(  # noqa: PLR0913  as above
+        self,
+        files: OpenFiles,
+        entries: Sequence[ManifestEntry],
+        receiver: Receiver,
+        indexes: Iterable[int],
+        *,
+        on_bytes: Callable[[int], None],
+        check: Callable[[], None],
+    ) -> Mapping[int, str]:
+        """Send only the files with these indexes, which were sent before; returns their hashes by index.
 
-        hashes = [""] * len(entries)
-        waiting = enumerate(entries)
+        Before each, ``on_bytes`` hears its size as a negative number. Everything else is as in :meth:`send`.
+        """
+        chosen = [(index, entries[index]) for index in sorted(set(indexes))]
+        for _, entry in chosen:
+            on_bytes(-entry.size_bytes)
+        return self._run(_Transfer(files, receiver, on_bytes, check, self._slot), chosen, self._limit, lambda: None)
+
+    def _slot(self, check: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._slots.one(check) if self._slots else nullcontext()
+
+    def _run(
+        self,
+        transfer: _Transfer,
+        entries: Iterable[tuple[int, ManifestEntry]],
+        room: int,
+        on_file: Callable[[], None],
+    ) -> dict[int, str]:
+        hashes: dict[int, str] = {}
+        waiting = iter(entries)
         in_flight: dict[Future[str], int] = {}
-        room = min(limit or self._limit, self._limit)
         try:
             while True:
                 for index, entry in islice(waiting, room - len(in_flight)):
-                    in_flight[self._pool.submit(send_one, index, entry)] = index
+                    in_flight[self._submit(transfer, index, entry)] = index
                 if not in_flight:
-                    return tuple(hashes)
-                done, _ = wait(in_flight, timeout=_WAIT_SECONDS, return_when=FIRST_COMPLETED)
-                check()
-                for future in done:
-                    hashes[in_flight.pop(future)] = future.result()
+                    return hashes
+                wait(in_flight, timeout=_WAIT_SECONDS, return_when=FIRST_COMPLETED)
+                transfer.check()
+                # Not what wait() says: it overlooks files that a pool had in its queue when it was closed.
+                for future in [future for future in in_flight if future.done()]:
+                    hashes[in_flight.pop(future)] = _result(future)
                     on_file()
         finally:
+            transfer.over.set()
             _drain(in_flight)
 
+    def _submit(self, transfer: _Transfer, index: int, entry: ManifestEntry) -> Future[str]:
+        try:
+            return self._pool.submit(transfer.one, index, entry)
+        except RuntimeError as error:
+            # What the executor says once it is shut down.
+            raise failure(Reason.DRAINING, "the worker stops: no file is begun any more") from error
 
-def _drain(in_flight: dict[Future[str], int]) -> None:
+
+class _GivenUp(Exception):
+    """Ends a file in flight whose upload nobody waits for any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Transfer:
+    """The upload of one request; ``one`` runs in any thread of the pool."""
+
+    files: OpenFiles
+    receiver: Receiver
+    on_bytes: Callable[[int], None]
+    check: Callable[[], None]
+    slot: Callable[[Callable[[], None]], AbstractContextManager[None]]
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def one(self, index: int, entry: ManifestEntry) -> str:
+        """Send one file and return its hash."""
+        self._go_on()
+        with self.slot(self._go_on):
+            self._go_on()
+            with self.files.open(entry.path, size_bytes=entry.size_bytes) as stream:
+                return self._send(index, entry, stream)
+
+    def _send(self, index: int, entry: ManifestEntry, stream: io.FileIO) -> str:
+        with _unchanged(self.files, entry, stream):
+            return self.receiver.upload(index, stream, on_bytes=self.on_bytes, stop=self._go_on).hash_hex
+
+    def _go_on(self) -> None:
+        self.check()
+        if self.over.is_set():
+            raise _GivenUp
+
+
+@contextmanager
+def _unchanged(files: OpenFiles, entry: ManifestEntry, stream: io.FileIO) -> Iterator[None]:
+    """See that a file stays what it is while it is sent: its hash would otherwise be that of no file that ever was."""
+    before = _mark(stream)
+    with translated(files.share, entry.path):
+        yield
+    if _mark(stream) != before:
+        where = printable(f"{files.share.name}/{entry.path}")
+        raise failure(
+            Reason.MANIFEST_DIFFERS,
+            f"{where} was changed, replaced or removed while it was sent: is something still writing there?",
+        )
+
+
+def _mark(stream: io.FileIO) -> tuple[int, int, int]:
+    """Size and times of an open file; a program that sets the old time again still moves the time of the inode."""
+    status = os.fstat(stream.fileno())
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _result(future: Future[str]) -> str:
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise failure(Reason.DRAINING, "the worker stops: no file is begun any more") from error
+
+
+def _drain(in_flight: Iterable[Future[str]]) -> None:
     """Wait for files that are still being sent: nobody may write to a fileset that is about to be deleted."""
     for future in in_flight:
         future.cancel()

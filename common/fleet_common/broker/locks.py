@@ -23,7 +23,7 @@ import pika.exceptions
 import structlog
 
 from fleet_common.broker.channels import Channel, close
-from fleet_common.broker.failures import BrokerFailure, BrokerRefused
+from fleet_common.broker.failures import BrokerFailure, BrokerRefused, BrokerUnavailable
 from fleet_common.broker.inspect import queue_depth
 from fleet_common.broker.leases import Lease, Patience
 from fleet_common.broker.link import Link
@@ -123,6 +123,23 @@ class Locks:
                 )
             pause_seconds = self._timing.retry_seconds * random.uniform(0.5, 1.5)  # noqa: S311  spreads load
             self._pause(min(pause_seconds, deadline.left_seconds))
+
+    def try_one_of(self, names: Sequence[str]) -> Lease | None:
+        """Take any one of several slots or locks if one is free now; None when all are taken.
+
+        Args:
+            names: Tried in random order.
+
+        Raises:
+            NeedsOperator: A queue of that name is no slot.
+            BrokerFailure: The broker is not there or did not answer, or this process was reconnected a moment ago, so
+                that no new slot is for it yet. Nothing is known of the slots then.
+        """
+        if self._clock() < self._no_new_slot_before and any(map(self._names.is_slot, names)):
+            raise BrokerUnavailable("the connection was made anew a moment ago: those who held slots come first")
+        patience = Patience(self._timing.silence_seconds, self._timing.slot_outage_seconds)
+        leases = (self._take(name, patience) for name in random.sample(names, len(names)))
+        return next((lease for lease in leases if lease is not None), None)
 
     def held(self) -> tuple[str, ...]:
         """The names this process holds or has not yet released."""

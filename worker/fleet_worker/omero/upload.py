@@ -135,7 +135,8 @@ class _Sending:
         """Send all chunks and give their hash; while one travels, it is hashed and the next is read."""
         position = 0
         try:
-            while chunk := self._stream.read(CHUNK_BYTES):
+            # One chunk too many is enough to know: a file that somebody appends to might never end.
+            while position <= size_bytes and (chunk := self._stream.read(CHUNK_BYTES)):
                 self._stop()
                 self._arrived()
                 self._begin(chunk, position)
@@ -147,7 +148,7 @@ class _Sending:
         if position != size_bytes:
             raise failure(
                 Reason.MANIFEST_DIFFERS,
-                f"{self._what}: the file has {position:,} bytes, its manifest says {size_bytes:,}",
+                f"{self._what}: {position:,} bytes of the file were read, its manifest says {size_bytes:,}",
             )
         return digest.hexdigest()
 
