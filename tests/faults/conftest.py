@@ -2,7 +2,7 @@
 
 The stack is called ``t-faults``; its RabbitMQ is the one that ``FLEET_TEST_RABBITMQ`` names (3.10, 4.0 or newest; 4.0
 by default). ``FLEET_TEST_KEEP=1`` leaves it running for the next run, for people who work on a test. Threading: four
-threads play rows, owned by ``results``; a test waits for its own row and looks at what became of it.
+threads play rows, owned by ``played``; a test waits for its own row and looks at what became of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import queue
 import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -24,13 +24,13 @@ from fleet_stack.layout import Layout
 from fleet_stack.parts import Options, part
 from support.facility import Facility
 from support.proof import Proof
-from support.scenes import TIERS_SECONDS, Ending, Ground, Row, check_in_omero, scene
+from support.scenes import TIERS_SECONDS, Ending, Ground, Played, Row, check_in_omero, scene
 
 STACK: Final = "t-faults"
 PARTS: Final = ("rabbitmq", "omero")
 AT_ONCE: Final = 4
-LAST: Final = ("test_load.py", "test_servers.py")
-"""Run after all others, alone: these stop or flood the servers."""
+LAST: Final = ("test_afterwards.py", "test_load.py", "test_servers.py")
+"""Run after all others: these look at what the others left, and then stop or flood the servers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -99,20 +99,29 @@ def _warm_up(ground: Ground) -> None:
 
 
 @pytest.fixture(scope="session")
-def results(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[list[Ending]]]]:
-    """All rows that this run has chosen, on their way; the longest begin first."""
-    rows = _chosen(request.session.items)
-    lanes = (*LANES, *(lane for row in rows for lane in row.lanes))
+def chosen(request: pytest.FixtureRequest) -> list[Row]:
+    """The rows of this run, the longest first."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    params = (value for item in items for value in item.callspec.params.values())
+    rows = {value.name: value for value in params if isinstance(value, Row)}
+    return sorted(rows.values(), key=lambda row: -row.seconds)
+
+
+@pytest.fixture(scope="session")
+def played(ground: Ground, chosen: list[Row]) -> Iterator[Played]:
+    """All rows of this run are on their way; who must be alone is played when a test asks for it."""
+    lanes = (*LANES, *(lane for row in chosen for lane in row.lanes))
     replace(ground.facility.fleet, lanes=lanes, folder=ground.facility.fleet.folder / "topology").apply_topology()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="row") as pool:
-        yield {row.name: pool.submit(_play, ground, row) for row in sorted(rows, key=lambda row: -row.seconds)}
+        results = {row.name: pool.submit(_play, ground, row) for row in chosen if not row.alone}
+
+        def wait(row: Row) -> list[Ending]:
+            if row.name not in results:
+                results[row.name] = pool.submit(_play, ground, row)
+            return results[row.name].result()
+
+        yield wait
         pool.shutdown(cancel_futures=True)
-
-
-def _chosen(items: list[pytest.Item]) -> list[Row]:
-    params = [item.callspec.params for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    rows = {value.name: value for one in params for value in one.values() if isinstance(value, Row)}
-    return list(rows.values())
 
 
 def _play(ground: Ground, row: Row) -> list[Ending]:

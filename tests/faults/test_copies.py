@@ -6,17 +6,14 @@ And workers that die of one request again and again, until it is taken for what 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Final
 
 import pytest
 
-from support.scenes import HALF, SLOWLY, Ending, Ground, Row, Scene, check
+from support.scenes import HALF, SLOWLY, Ending, Ground, Played, Row, Scene, check
 from support.stories import OUTCOMES
 
 pytestmark = pytest.mark.timeout(900)
-Results = Mapping[str, Future[list[Ending]]]
 
 MOST_STARTS: Final = 14
 """Of workers that die of one request: three times among others, three times alone, and some in vain."""
@@ -84,7 +81,7 @@ def poison(stage: Scene) -> list[Ending]:
 
 
 def _is_over(stage: Scene, ids: list[str]) -> bool:
-    return all(one.get("state") in OUTCOMES for one in stage.facility.status(*ids)) and bool(ids)
+    return [one["state"] in OUTCOMES for one in stage.facility.status(*ids)] == [True] * len(ids)
 
 
 ROWS: Final = [
@@ -95,16 +92,16 @@ ROWS: Final = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_two_copies_of_a_request_have_one_result(results: Results, ground: Ground, row: Row) -> None:
+def test_two_copies_of_a_request_have_one_result(played: Played, ground: Ground, row: Row) -> None:
     """Whether it was to be tried again, to be buried, or given back."""
-    for ending in results[row.name].result():
+    for ending in played(row):
         check(ground, ending)
 
 
 @pytest.mark.parametrize("row", [Row("poison", poison, 120)], ids=lambda row: row.name)
 def test_a_request_that_workers_die_of_is_buried_and_its_neighbour_is_not(
-    results: Results, ground: Ground, row: Row
+    played: Played, ground: Ground, row: Row
 ) -> None:
     """With the reason crash-loop; who only was in the same worker is imported, at its first attempt."""
-    for ending in results[row.name].result():
+    for ending in played(row):
         check(ground, ending)

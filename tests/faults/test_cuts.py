@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
 from support.proxy import Proxy
-from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Row, Scene, check
+from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
 pytestmark = pytest.mark.timeout(900)
-Results = Mapping[str, Future[list[Ending]]]
 Fault = Callable[[Scene, Proxy], None]
 
 SILENCE_SECONDS: Final = 30.0
@@ -89,7 +87,7 @@ ROWS: Final = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_broken_connection_costs_a_request_nothing(results: Results, ground: Ground, row: Row) -> None:
+def test_a_broken_connection_costs_a_request_nothing(played: Played, ground: Ground, row: Row) -> None:
     """Neither an attempt nor a second fileset, and the worker goes on."""
-    for ending in results[row.name].result():
+    for ending in played(row):
         check(ground, ending)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
-from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Row, Scene, check
+from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
 pytestmark = pytest.mark.timeout(900)
-Results = Mapping[str, Future[list[Ending]]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ ROWS: Final = [Row(name, partial(play, kill), 20 + 10 * len(kill.points)) for na
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_killed_worker_costs_a_request_nothing(results: Results, ground: Ground, row: Row) -> None:
+def test_a_killed_worker_costs_a_request_nothing(played: Played, ground: Ground, row: Row) -> None:
     """OMERO has it once, with the plate's bytes, nothing of the attempts that died, and the kill was no attempt."""
-    for ending in results[row.name].result():
+    for ending in played(row):
         check(ground, ending)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
-from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Row, Scene, check
+from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
 pytestmark = pytest.mark.timeout(900)
-Results = Mapping[str, Future[list[Ending]]]
 
 HEARTBEATS_SECONDS: Final = 32.0
 """Three heartbeats and a little: by then the broker has given the delivery and the lock away."""
@@ -80,7 +78,7 @@ ROWS: Final = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_worker_that_pauses_or_ends_leaves_one_complete_fileset(results: Results, ground: Ground, row: Row) -> None:
+def test_a_worker_that_pauses_or_ends_leaves_one_complete_fileset(played: Played, ground: Ground, row: Row) -> None:
     """Whoever ends the request: once, and at its first attempt."""
-    for ending in results[row.name].result():
+    for ending in played(row):
         check(ground, ending)

@@ -17,11 +17,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fleet_common.messages import ImportRequest, encode
 from fleet_stack.fleet import Fleet, WorkerProcess, clean_environment
+from fleet_stack.parts import part
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate
+from fleet_stack.rabbitmq.part import RabbitPart
 from support import waiting
 from support.facility import Facility
 from support.handmade import plate_request
@@ -72,15 +74,21 @@ class Row:
         play: Does it, and returns what became of its requests; runs in a thread of its own.
         seconds: About how long; long ones begin first.
         lanes: Of this row alone, unless they are given.
+        alone: Whether it breaks what other rows stand on.
     """
 
     name: str
     play: Callable[[Scene], list[Ending]] = field(compare=False)
     seconds: int = 15
     lanes: tuple[str, ...] = ()
+    alone: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lanes", self.lanes or (f"row-{self.name}",))
+
+
+Played = Callable[[Row], list[Ending]]
+"""Waits until a row was played, and says what became of its requests."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,15 @@ class Scene:
     def share(self) -> Path:
         """Where plates are."""
         return self.fleet.shares["hcs"]
+
+    @property
+    def broker(self) -> RabbitPart:
+        """The broker under test."""
+        return cast("RabbitPart", part(self.ground.facility.layout, "rabbitmq"))
+
+    def of_lane(self, lane: str) -> Fleet:
+        """The fleet of workers that serve one of the row's lanes only."""
+        return replace(self.fleet, folder=self.fleet.folder / lane, lanes=(lane,))
 
     # --- requests ---
 
@@ -194,6 +211,12 @@ class Scene:
             return sum(kind in OUTCOMES for kind in story.kinds) >= outcomes
 
         return Ending(request_id, self.story(request_id, told, deadline_seconds), plate, **expected)
+
+    def waiting(self, priority: str = "normal") -> int:
+        """How many requests wait in the row's lane."""
+        with self.facility.channel("admin") as channel:
+            name = f"import.lane.{self.lane}.{priority}"
+            return int(channel.queue_declare(name, passive=True).method.message_count)
 
     # --- workers ---
 
