@@ -132,7 +132,7 @@ class WorkerSettings(Group):
     grace_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """How long a stopping worker finishes what it has begun; keep it below the pod's termination grace period."""
     retry_jitter: Annotated[float, Field(ge=0, le=0.9)] = 0.2
-    """A retry may come back earlier than its tier says by up to this part of it, so that many do not come at once."""
+    """A retry may come back earlier than its tier says by up to this part of it; never before one that waits longer."""
     sweep_seconds: Annotated[float, Field(ge=0)] = 600.0
     """How often one worker of the fleet removes debris of dead attempts from OMERO; 0 never does."""
     import_deadline_seconds: Annotated[float, Field(gt=0)] = 6 * 86400.0

@@ -79,6 +79,7 @@ class Worker:
             places=settings.worker.parallel_filesets,
             fleet_users=settings.worker.fleet_users,
         )
+        self._metrics.breaker_open.set_function(lambda: float(self._gate.broken))
         self._health = self._health_server()
 
     def run(self, stop: threading.Event, hurry: threading.Event) -> None:
