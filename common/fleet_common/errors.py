@@ -54,6 +54,7 @@ class Reason(enum.StrEnum):
     # what the server said of the import
     UNKNOWN_FORMAT = "unknown-format"
     READER_FAILED = "reader-failed"
+    SERVER_READER_TOO_OLD = "server-reader-too-old"
     IMPORT_FAILED = "import-failed"
     IMPORT_INTERRUPTED = "import-interrupted"
     UPLOAD_DIFFERS = "upload-differs"
@@ -169,6 +170,7 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.TARGET_MISMATCH: _permanent("Send plates to a Screen and images to a Dataset."),
         Reason.UNKNOWN_FORMAT: _permanent("Submit a file that Bio-Formats on the server can read."),
         Reason.READER_FAILED: _permanent("Open the plate with the server's Bio-Formats version: its reader failed."),
+        Reason.SERVER_READER_TOO_OLD: _permanent("Upgrade OMERO.server to the named Bio-Formats version, then replay."),
         Reason.IMPORT_FAILED: _transient("Read the server's log in the dead letter, then replay.", 60.0, 3),
         Reason.IMPORT_INTERRUPTED: _transient("Read the server's log, then replay.", 10.0, 5),
         Reason.UPLOAD_DIFFERS: _transient("Check the share and the network: files changed on their way.", 10.0, 3),

@@ -67,6 +67,7 @@ TABLE = {
     Reason.TARGET_MISMATCH: BURIED,
     Reason.UNKNOWN_FORMAT: BURIED,
     Reason.READER_FAILED: BURIED,
+    Reason.SERVER_READER_TOO_OLD: BURIED,
     Reason.IMPORT_FAILED: Row(Transient, 60, attempts=3),
     Reason.IMPORT_INTERRUPTED: Row(Transient, 10, attempts=5),
     Reason.UPLOAD_DIFFERS: Row(Transient, 10, attempts=3),

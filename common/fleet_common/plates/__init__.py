@@ -7,6 +7,7 @@ OMERO must hold afterwards. The producer checks the files, the worker derives th
 from fleet_common.plates.completeness import FileProblem, Problem, describe, problems
 from fleet_common.plates.model import (
     Bytes,
+    End,
     Expected,
     FieldPosition,
     InstrumentError,
@@ -23,6 +24,7 @@ from fleet_common.plates.registry import detect, format_names, plate_format
 
 __all__ = [
     "Bytes",
+    "End",
     "Expected",
     "FieldPosition",
     "FileProblem",

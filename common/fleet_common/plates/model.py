@@ -6,6 +6,7 @@ implement :class:`PlateFormat`; :mod:`fleet_common.plates.registry` finds them.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -142,6 +143,17 @@ class InstrumentError:
     state: str
 
 
+class End(enum.StrEnum):
+    """What the vendor's own files say of the end of the acquisition.
+
+    ``UNKNOWN`` where the format has no such mark; then only files and quiet tell.
+    """
+
+    UNKNOWN = "unknown"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Plate:
     """One import candidate as its plate format understands it.
@@ -158,6 +170,8 @@ class Plate:
         instrument: The type of the instrument; empty if not told.
         planes: Every plane that the index lists, in the order of the reader.
         errors: Planes that the instrument recorded as failed.
+        end: Whether the instrument says that it is done.
+        needs_bioformats: The first version of Bio-Formats that reads this layout, such as (8, 3, 0); empty for any.
     """
 
     format: str
@@ -171,6 +185,8 @@ class Plate:
     instrument: str = ""
     planes: tuple[Plane, ...] = ()
     errors: tuple[InstrumentError, ...] = ()
+    end: End = End.UNKNOWN
+    needs_bioformats: tuple[int, ...] = ()
 
     @property
     def measured_wells(self) -> frozenset[WellPosition]:
