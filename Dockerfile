@@ -61,6 +61,11 @@ ENTRYPOINT ["omero-fleet"]
 
 
 FROM runtime AS producer
+# A new volume takes its owner from here.
+USER root
+RUN install --directory --mode 0700 --owner 10001 --group 10001 /var/spool/omero-fleet
+USER 10001:10001
+ENV OMERO_FLEET_PRODUCER__SPOOL=/var/spool/omero-fleet
 COPY --from=producer-environment /opt/fleet /opt/fleet
 CMD ["--help"]
 

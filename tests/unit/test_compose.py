@@ -150,6 +150,15 @@ class TestCompose:
             for name in ("worker", "submit"):
                 assert any(mount.endswith(f":{folder}:ro") for mount in services()[name]["volumes"]), name
 
+    def test_what_was_submitted_outlives_its_container(self) -> None:
+        """Given `run --rm`, the spool is a volume, in the folder that the image gives to its user."""
+        folder = services()["submit"]["environment"]["OMERO_FLEET_PRODUCER__SPOOL"]
+        image = (ROOT / "Dockerfile").read_text(encoding="utf-8").partition(" AS producer\n")[2].partition("FROM ")[0]
+
+        assert f"spool:{folder}" in services()["submit"]["volumes"]
+        assert f"OMERO_FLEET_PRODUCER__SPOOL={folder}\n" in image
+        assert f"--owner 10001 --group 10001 {folder}\n" in image
+
 
 class TestSettings:
     """What Compose mounts."""
