@@ -225,6 +225,29 @@ class TestWaiting:
         running.wait(deadline_seconds=60, on_step=nobody, stop=never)
         assert classify(state_of(gateway, spec)) is State.COMPLETE
 
+    def test_an_import_is_cancelled_and_deleted(self, alice: OwnerSession, gateway: Gateway, share: Path) -> None:
+        """Given a plate that the server is at, it ends, its session may be closed, and what it made can be deleted."""
+        plate = make_plate(share, PlateSpec(name="cancelled", wells=12, fields=4, channels=1, size=32))
+        spec = spec_of(share, plate.files, reader_class=HARMONY_READER)
+        registered = alice.register(spec)
+        running = registered.start(upload_all(registered, plate.files))
+        eventually(running.cancel, 30)
+        with pytest.raises(Transient) as caught:
+            running.wait(deadline_seconds=60, on_step=nobody, stop=never)
+        assert caught.value.reason is Reason.IMPORT_INTERRUPTED
+        assert running.finished
+        assert not alice.may_be_importing
+        assert state_of(gateway, spec).thumbnails < 48
+        alice.delete_fileset(registered.fileset_id)
+        assert gateway.find_filesets(spec.request_id) == ()
+
+    def test_a_finished_import_cannot_be_cancelled(self, alice: OwnerSession, share: Path, tif: Path) -> None:
+        """It stays what it is."""
+        registered = alice.register(spec_of(share, [tif]))
+        running = registered.start(upload_all(registered, [tif]))
+        running.wait(deadline_seconds=60, on_step=nobody, stop=never)
+        assert not running.cancel()
+
     def test_lost_notifications_cost_seconds_only(
         self, alice: OwnerSession, share: Path, tif: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

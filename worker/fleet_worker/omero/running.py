@@ -18,7 +18,7 @@ import omero
 import omero.callbacks
 import omero.cmd
 
-from fleet_common.errors import Reason, RequestError, failure
+from fleet_common.errors import Reason, RequestError, Transient, failure
 from fleet_common.events import Phase
 from fleet_worker.omero import marks, serverlog
 from fleet_worker.omero.commands import close_handle, error_in
@@ -129,6 +129,30 @@ class RunningImport:
         """Whether the server has answered, so that it does nothing more for this import."""
         return self._answer is not None
 
+    def cancel(self) -> bool:
+        """Ask the server to end the import; what it has made so far stays, for the caller to delete.
+
+        For the thread that waits. The server answers at once, or when the step that it is at is done, or gives up after
+        five seconds. Then call `wait`, which raises ``import-interrupted`` as soon as nothing runs any more.
+
+        Returns:
+            Whether the import ends. False: it is done already, or cannot be stopped now: ask again or wait.
+
+        Raises:
+            Transient: The connection is lost: the import may go on.
+        """
+        if self._answer is not None:
+            return False
+        try:
+            with translated(f"the cancellation of {self._what}"):
+                ended = bool(self._handle.cancel())
+        except Transient as error:
+            if isinstance(error.__cause__, omero.LockTimeout):
+                return False
+            raise
+        self._fetch()
+        return ended
+
     def log_tail(self) -> str:
         """The redacted end of the server's log of this import; empty where the server keeps none or does not answer."""
         return serverlog.log_tail(self._connection, self.fileset_id)
@@ -170,9 +194,10 @@ class RunningImport:
         if self._answer is None:
             with translated(self._what):
                 self._answer = self._handle.getResponse()
+        if self._answer is not None:
+            self._running.end()
 
     def _settled(self) -> ImportOutcome:
-        self._running.end()
         ended = time.monotonic() - self._began
         try:
             if isinstance(self._answer, omero.cmd.ERR):
