@@ -35,6 +35,10 @@ soak: install ## a fleet at work while all of it is broken at random (SOAK_MINUT
 	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(SOAK_MINUTES) --broker $(BROKER) --requests $(SOAK_REQUESTS) \
 	  $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
+.PHONY: faults
+faults: install ## break everything under imports, on one broker (BROKER=3.10, 4.0 or newest)
+	FLEET_TEST_RABBITMQ=$(BROKER) $(BIN)/python -m pytest tests/faults
+
 .PHONY: bench
 bench: install ## measure what the documentation states, where it is not part of demo and tests
 	$(BIN)/python benchmarks/listing.py
