@@ -22,10 +22,10 @@ MOST_STARTS: Final = 14
 def retry_copied(stage: Scene) -> list[Ending]:
     """Given a plate without one of its files, when its worker dies after the copy for later, and the file comes."""
     plate = stage.plate()
-    file = plate.files[-1]
+    request, file = stage.request(plate), plate.files[-1]
     away = file.rename(file.with_suffix(".away"))
     worker = stage.trapped(*SLOWLY, traps=["retry-copied:kill"])
-    request_id = stage.send(plate)
+    request_id = stage.publish(request)
     stage.killed(worker, "retry-copied")
     away.rename(file)
     stage.worker(*SLOWLY)

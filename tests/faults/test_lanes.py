@@ -55,10 +55,10 @@ def _starts(story: Story) -> list[tuple[str, int]]:
 def class_kept(stage: Scene) -> list[Ending]:
     """Given an urgent plate without one of its files, when it is tried again, then it is urgent all the same."""
     plate = stage.plate()
-    file = plate.files[-1]
+    request, file = stage.request(plate, priority=Priority.URGENT), plate.files[-1]
     away = file.rename(file.with_suffix(".away"))
     worker = stage.worker(*SLOWLY)
-    request_id = stage.send(plate, priority=Priority.URGENT)
+    request_id = stage.publish(request)
     stage.story(request_id, lambda story: "retried" in story.kinds)
     worker.stop()
     stage.until(lambda: stage.waiting("urgent") == 1, 30, "the request in its class")

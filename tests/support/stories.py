@@ -58,15 +58,34 @@ def stories(
     Raises:
         AssertionError: It does not for some by the deadline; with what is known of them.
     """
+
+    def all_are(told: Mapping[str, Story]) -> bool:
+        return all(map(until, told.values()))
+
+    return read_until(facility, request_ids, all_are, deadline_seconds)
+
+
+def read_until(
+    facility: Facility,
+    request_ids: Collection[str],
+    enough: Callable[[Mapping[str, Story]], bool],
+    deadline_seconds: float = 90.0,
+) -> Mapping[str, Story]:
+    """Read the log from its beginning until this holds for the stories of all requests together.
+
+    Raises:
+        AssertionError: It does not by the deadline; with what is known of them.
+    """
     told = {request_id: Story() for request_id in request_ids}
     deadline = time.monotonic() + deadline_seconds
     for event in _events(facility):
         if event is not None and event["request_id"] in told:
             told[event["request_id"]].events.append(event)
-        waiting = {request_id: story.kinds for request_id, story in told.items() if not until(story)}
-        if not waiting:
+        if enough(told):
             break
-        assert time.monotonic() < deadline, f"not so far within {deadline_seconds:g} s: {waiting}"
+        if time.monotonic() > deadline:
+            known = {request_id: story.kinds for request_id, story in told.items()}
+            raise AssertionError(f"not so far within {deadline_seconds:g} s: {known}")
     return told
 
 
