@@ -91,7 +91,7 @@ def publish_retry(  # noqa: PLR0913  keyword arguments with names of their own
         fleet_users: Broker users of workers and operators; the publisher's own user when left out.
         alone: As :data:`ALONE`; None for a request that nobody suspects.
         jitter: The copy comes back earlier by up to this part of the tier's delay, but never before those that were
-            published before it: RabbitMQ looks at the head of a queue only. So it spreads copies of different times well
+            published before it: RabbitMQ looks at the head of a queue only. It spreads copies of different times well
             and those of one moment hardly; workers pull, so a crowd of retries waits in its lanes.
         chance: A number from 0 to 1.
         deadline_seconds: For the confirm.
