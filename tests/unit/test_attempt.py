@@ -23,7 +23,7 @@ from fleet_worker.checks import Checks
 from fleet_worker.omero.facts import SpecFile
 from fleet_worker.omero.state import State
 from fleet_worker.reporting import Reporter
-from support.builders import DIGEST, NOW, REQUEST_ID, a_fileset, a_source
+from support.builders import BATCH, DIGEST, NOW, REQUEST_ID, a_fileset, a_source
 from support.fakes import DATASET, OWN_FILESET, facts_of
 from support.workers import CONTENT, LATER, PATH, FakeWorker, a_real_request, a_worker
 
@@ -192,7 +192,9 @@ def test_what_stays_with_the_fileset_says_where_it_came_from(worker: FakeWorker)
         "source": f"hcs/{PATH}",
         "format": "file",
         "batch": "tuesday",
+        "batch_id": str(BATCH.id),
         "lane": "phenix1",
+        "target": "Dataset:5",
         "submitted_at": NOW.isoformat(),
         "submitted_by_host": "acquisition-1",
         "files": "1",

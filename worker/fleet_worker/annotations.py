@@ -16,7 +16,12 @@ RESULT: Final = "result"
 VERIFIED: Final = "verified"
 FAILED: Final = "verification-failed"
 DIFFERENCE: Final = "difference"
+LANE: Final = "lane"
+BATCH: Final = "batch"
+BATCH_ID: Final = "batch_id"
+TARGET: Final = "target"
 _MAX_IDS: Final = 1000
+_MAX_DIFFERENCE: Final = 1000
 
 
 def result_of(
@@ -38,24 +43,56 @@ def result_of(
     )
 
 
+def result_from(told: Mapping[str, str], facts: ImportedFacts) -> Result:
+    """What OMERO holds, for an outcome that is rebuilt: from a verified fileset and what was written on it."""
+    return Result(
+        fileset_id=facts.fileset_id,
+        plate_ids=tuple(plate.id for plate in facts.plates)[:_MAX_IDS],
+        image_ids=tuple(image.id for image in facts.images)[:_MAX_IDS],
+        target=told.get(TARGET) or None,
+        files=len(facts.files),
+        bytes=sum(file.size_bytes or 0 for file in facts.files),
+        images=len(facts.images),
+        wells=facts.wells,
+        planes=facts.planes,
+    )
+
+
 def provenance(request: ImportRequest, attempt: int, result: Result, now: datetime) -> dict[str, str]:
     """What stays with the fileset for as long as it exists: where it came from, who asked, and that it was verified."""
-    source = request.source
+    counts = {"files": result.files, "bytes": result.bytes, "images": result.images, "planes": result.planes}
     told = {
         RESULT: VERIFIED,
         "verified_at": now.isoformat(timespec="seconds"),
+        **_origin(request, attempt),
+        TARGET: result.target or "",
+        **{name: str(count) for name, count in counts.items()},
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def refusal(request: ImportRequest, attempt: int, difference: str, now: datetime) -> dict[str, str]:
+    """The same for a fileset whose verification failed: every later attempt gives the same answer."""
+    told = {
+        RESULT: FAILED,
+        DIFFERENCE: difference[:_MAX_DIFFERENCE],
+        "verified_at": now.isoformat(timespec="seconds"),
+        **_origin(request, attempt),
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _origin(request: ImportRequest, attempt: int) -> dict[str, str]:
+    source = request.source
+    return {
         "fleet_version": fleet_version(),
         "attempt": str(attempt),
         "source": f"{source.share}/{source.path}",
         "format": source.format,
-        "batch": request.batch.name,
-        "lane": request.lane,
+        BATCH: request.batch.name,
+        BATCH_ID: str(request.batch.id),
+        LANE: request.lane,
         "submitted_at": request.submitted_at.isoformat(timespec="seconds"),
         "submitted_by_host": request.submitted_by.host,
         "instrument": request.submitted_by.instrument or "",
-        "files": str(result.files),
-        "bytes": str(result.bytes),
-        "images": str(result.images),
-        "planes": str(result.planes),
     }
-    return {name: value for name, value in told.items() if value}

@@ -19,6 +19,7 @@ from fleet_common import render
 from fleet_common.broker import EventReader
 from fleet_common.cli import Context
 from fleet_common.commands.pauses import pause_lines
+from fleet_common.commands.verifying import Asked, finding_line, verified
 from fleet_common.connect import broker_address
 from fleet_common.errors import UsageError
 from fleet_common.events import SUCCEEDED, Event, Fold, Status, encode_event, fold_all, roll_up
@@ -31,26 +32,38 @@ _STATUS_LIST = pydantic.TypeAdapter(list[Status])
 @click.argument("requests", nargs=-1, metavar="[REQUEST]...")
 @click.option("--batch", help="Only requests of this batch: its name or id.")
 @click.option("--lane", help="Only requests of this lane.")
+@click.option("--verify", is_flag=True, help="Ask OMERO about requests that are not known to be imported.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_obj
-def status(
-    context: Context, /, requests: tuple[str, ...], batch: str | None, lane: str | None, *, as_json: bool
+def status(  # noqa: PLR0913  one for each option
+    context: Context, /, requests: tuple[str, ...], batch: str | None, lane: str | None, *, verify: bool, as_json: bool
 ) -> int:
     """Show where requests and batches are, and why, and what to do next.
 
     REQUEST is a request id or its beginning. A request that several lanes tell of is shown once for each. Reads the
     whole event log, so it needs a broker account that may: an operator's.
 
+    The last events can be lost with a node of the broker. --verify asks OMERO about every chosen request that is not
+    known to be imported, tells the event log the outcomes that it lacks, and says on standard error what it found. A
+    whole request id, or a batch, need not be in the event log. It needs OMERO's service account in the settings.
+
     \b
     Examples:
       omero-fleet status
       omero-fleet status --batch tuesday
       omero-fleet status 0d2f4c31 --json
+      omero-fleet status --batch tuesday --verify
     """
-    broker = context.settings().broker
+    settings = context.settings()
+    broker = settings.broker
     with EventReader(broker_address(broker)) as reader:
-        known = fold_all(reader.read_all()).values()
-    chosen = [one for one in known if matches(one, requests, batch, lane)]
+        known = fold_all(reader.read_all())
+    found = {key: one for key, one in known.items() if matches(one, requests, batch, lane)}
+    if verify:
+        found, findings = verified(settings, known, found, Asked(requests, batch, lane))
+        for finding in findings:
+            click.echo(finding_line(finding), err=True)
+    chosen = list(found.values())
     if as_json:
         click.echo(_STATUS_LIST.dump_json(chosen, indent=2, exclude_none=True).decode())
     else:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fleet_worker.omero.connection import Connection
-from fleet_worker.omero.queries import Row, rows
+from fleet_worker.omero.queries import Row, pages, rows
 from fleet_worker.omero.state import FilesetState, State, classify
 
 NAMESPACE: Final = "omero-import-fleet/request"
@@ -32,6 +32,13 @@ _LIVE = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
     where a.ns = :ns and s.closed is null and {_OWN} order by f.id
+"""  # noqa: S608  as above
+_BY_BATCH = f"""
+    select mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
+    where a.ns = :ns and mv.name = 'request_id' and {_OWN} and a.id in (
+        select b.id from MapAnnotation b join b.mapValue bv
+        where b.ns = :ns and bv.name in ('batch', 'batch_id') and bv.value = :batch
+    ) order by l.id
 """  # noqa: S608  as above
 _BASE = """
     select f.id, o.id, o.omeName, g.id, g.name, s.closed from Fileset f join f.details.owner o join f.details.group g
@@ -71,6 +78,16 @@ def find_filesets(connection: Connection, request_id: str) -> tuple[FilesetState
     """All filesets that carry the request id, lowest id first, of any owner and group that the session may read."""
     found = rows(connection, _WHAT, _BY_REQUEST, {"ns": NAMESPACE, "request": request_id})
     return load_states(connection, found)
+
+
+def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
+    """The request ids of all verified filesets of a batch, as they are written there.
+
+    Args:
+        connection: Whose rights apply.
+        batch: Name or id of the batch.
+    """
+    return tuple(row[0] for row in pages(connection, _WHAT, _BY_BATCH, {"ns": NAMESPACE, "batch": batch}))
 
 
 def running(connection: Connection) -> tuple[FilesetState, ...]:

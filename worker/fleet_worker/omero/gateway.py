@@ -115,6 +115,10 @@ class Gateway:
         """What earlier attempts left, lowest fileset id first; of any owner: compare owner and group before use."""
         return self._call(lambda connection: filesets.find_filesets(connection, request_id))
 
+    def find_requests(self, batch: str) -> tuple[str, ...]:
+        """The request ids of all verified filesets of a batch, given by its name or id."""
+        return self._call(lambda connection: filesets.find_requests(connection, batch))
+
     def running_imports(self) -> int:
         """How many imports of the whole fleet the server has queued or running."""
         return len(self._call(filesets.running))
