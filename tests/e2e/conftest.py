@@ -28,8 +28,8 @@ LANE_RULES = {
 }
 
 
-LAST: Final = ("test_tls.py", "test_outages.py")
-"""Run after all others, in this order: these end the shared workers, and then stop the servers under them."""
+LAST: Final = ("test_lost_outcome.py", "test_tls.py", "test_outages.py")
+"""Run after all others, in this order: these delete the event log, end the shared workers, and stop the servers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
