@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fleet_stack.description import OmeroDescription
 from fleet_worker.omero.facts import ImportOutcome, ImportSpec, ServerStep, SpecFile
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.queries import rows
@@ -70,6 +71,18 @@ def open_sessions(gateway: Gateway, user: str) -> set[int]:
     """The sessions of a user that nobody closed."""
     hql = "select s.id from Session s where s.closed is null and s.owner.omeName = :user"
     return {row[0] for row in rows(gateway._connected(), "a test", hql, {"user": user})}
+
+
+def import_folder(session: OwnerSession, server: OmeroDescription, fileset_id: int) -> Path:
+    """Where the server keeps the files of a fileset."""
+    hql = "select f.id, f.templatePrefix from Fileset f where f.id = :id"
+    found = rows(session._connection, "a test", hql, {"id": fileset_id})
+    return repository_of(server) / str(found[0][1])
+
+
+def repository_of(server: OmeroDescription) -> Path:
+    """The folder of the managed repository of a stack's server."""
+    return server.ca_file.parents[1] / "omero" / "OMERO" / "ManagedRepository"
 
 
 def eventually(holds: Callable[[], bool], deadline_seconds: float = 60.0) -> None:

@@ -25,6 +25,7 @@ from fleet_worker.omero.state import State, classify
 from omero_imports import (
     HARMONY_READER,
     eventually,
+    import_folder,
     never,
     nobody,
     open_sessions,
@@ -300,7 +301,7 @@ class TestDebris:
         loser = spec_of(share, plate.files, reader_class=HARMONY_READER, request_id=winner.request_id)
         with gateway.sudo(user, group) as session:
             first, second = run(session, winner, plate.files), run(session, loser, plate.files)
-            folders = {one: folder_of(session, omero_server, one) for one in (first.fileset_id, second.fileset_id)}
+            folders = {one: import_folder(session, omero_server, one) for one in (first.fileset_id, second.fileset_id)}
             assert all(folder.is_dir() for folder in folders.values())
             session.delete_fileset(second.fileset_id)
             assert [state.id for state in gateway.find_filesets(winner.request_id)] == [first.fileset_id]
@@ -314,19 +315,6 @@ class TestDebris:
         with pytest.raises(RequestError) as caught:
             alice.verify(fileset_id)
         assert caught.value.reason is Reason.IMPORT_INTERRUPTED
-
-
-def folder_of(session: OwnerSession, server: OmeroDescription, fileset_id: int) -> Path:
-    """Where the server keeps the files of a fileset."""
-    from fleet_worker.omero.queries import rows  # noqa: PLC0415  only here
-
-    found = rows(
-        session._connection,
-        "a test",
-        "select f.id, f.templatePrefix from Fileset f where f.id = :id",
-        {"id": fileset_id},
-    )
-    return server.ca_file.parents[1] / "omero" / "OMERO" / "ManagedRepository" / str(found[0][1])
 
 
 class TestForgery:

@@ -252,8 +252,8 @@ class TestSessions:
         """As after a restart of OMERO, which forgets all sessions."""
         other = gateway_to(address)
         other.open()
-        from fleet_worker.omero.gateway import _close_session  # noqa: PLC0415  only here
+        from fleet_worker.omero.account import close_session  # noqa: PLC0415  only here
 
-        _close_session(gateway._connected(), other._connected().session_uuid)
+        close_session(gateway._connected(), other._connected().session_uuid)
         other.check()
         other.close()

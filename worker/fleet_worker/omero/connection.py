@@ -131,6 +131,16 @@ class Connection:
         return self.factory.getAdminService()
 
     @functools.cached_property
+    def config(self) -> Any:
+        """IConfigPrx."""
+        return self.factory.getConfigService()
+
+    @functools.cached_property
+    def repository_info(self) -> Any:
+        """IRepositoryInfoPrx."""
+        return self.factory.getRepositoryInfoService()
+
+    @functools.cached_property
     def repository(self) -> Any:
         """ManagedRepositoryPrx, the one that stores imported files."""
         proxy = self._client.getManagedRepository()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import Ice
 import omero
@@ -17,11 +17,12 @@ import omero.rtypes
 import structlog
 
 from fleet_common.errors import Reason, RequestError, Transient, failure
-from fleet_worker.omero import filesets, owners
+from fleet_worker.omero import account, filesets, owners, vitals
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import OwnerIds, ServerInfo
 from fleet_worker.omero.keepalive import INTERVAL_SECONDS, KeepAlive
+from fleet_worker.omero.serverfacts import ServerLimits
 from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.state import FilesetState
 from fleet_worker.omero.translate import translated
@@ -34,11 +35,7 @@ IDLE_SECONDS: Final = 600.0
 LOGIN_PAUSE_SECONDS: Final = 2.0
 """After a failed login its error stands for so long: many threads must not turn an outage into a storm of logins."""
 
-CLOSE_TIMEOUT_MS: Final = 60_000
-"""To close a session ends what runs in it, and may wait for that; one that takes longer ends at its idle time-out."""
-
 _LOST: Final = frozenset({Reason.SESSION_LOST, Reason.OMERO_UNAVAILABLE})
-_MAX_REFERENCES: Final = 50
 
 
 class Gateway:
@@ -55,6 +52,7 @@ class Gateway:
         clock: Callable[[], float],
         keep_alive_seconds: float = INTERVAL_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        min_free_bytes: int = 0,
     ) -> None:
         """Prepare, without a call to the server.
 
@@ -63,9 +61,11 @@ class Gateway:
             clock: Monotonic, in seconds.
             keep_alive_seconds: Between two pings of every session.
             idle_seconds: After how long without a sign of life the server closes an owner session.
+            min_free_bytes: With less free space in OMERO's data folder `check` fails; 0 does not look.
         """
         self.address = address
         self._clock = clock
+        self._min_free_bytes = min_free_bytes
         self._idle_ms = int(idle_seconds * 1000)
         self._keep_alive = KeepAlive(keep_alive_seconds)
         self._keep_alive.add("service account", self._ping)
@@ -95,17 +95,39 @@ class Gateway:
             self._end_own(connection)
 
     def check(self) -> None:
-        """Whether OMERO answers and its database too; ends after 20 s at the latest where a session exists.
+        """Whether OMERO can take an import: it answers, its database too, it is writable, and has space.
+
+        A few short calls, 20 ms on an idle server, each of which ends after 20 s.
 
         Raises:
-            Transient: It does not.
+            Transient: It cannot, ``omero-read-only`` and ``omero-full`` among the reasons.
             NeedsOperator: The account is refused.
         """
-        self._call(lambda connection: connection.probe())
+        self._call(self._examine)
+
+    def _examine(self, connection: Connection) -> None:
+        connection.probe()
+        vitals.check_vitals(connection, self._min_free_bytes)
 
     def server_info(self) -> ServerInfo:
         """Version, checksum algorithms and the account's privileges."""
-        return self._call(_server_info)
+        return self._call(account.server_info)
+
+    def limits(self) -> ServerLimits:
+        """How much the server does at once, as far as the account may know."""
+        return self._call(vitals.server_limits)
+
+    def free_bytes(self) -> int | None:
+        """Free space in OMERO's data folder; None where the server cannot tell."""
+        return self._call(vitals.free_bytes)
+
+    def clock_difference_seconds(self, clock: Callable[[], float]) -> float:
+        """How far the server's clock is ahead of ours, to half of a call's time.
+
+        Args:
+            clock: Ours, in seconds since 1970.
+        """
+        return self._call(lambda connection: vitals.clock_difference_seconds(connection, clock))
 
     def check_owner(self, user: str, group: str) -> OwnerIds:
         """The ids of an ordinary user and a group that the user is in; refuses everybody else, see `owners`."""
@@ -149,7 +171,7 @@ class Gateway:
 
     def _entered(self, connection: Connection, uuid: str, user: str, group: str) -> OwnerSession:
         try:
-            owner = _identity(connection, user, group)
+            owner = account.identity(connection, user, group)
             connection.use_group(owner.group_id)
         except BaseException:
             connection.disconnect()
@@ -165,7 +187,7 @@ class Gateway:
 
     def _end(self, uuid: str) -> None:
         try:
-            self._call(lambda connection: _close_session(connection, uuid))
+            self._call(lambda connection: account.close_session(connection, uuid))
         except RequestError as error:
             # It ends by itself after its idle time-out; the caller's own outcome matters more.
             self._log.warning("session not closed", reason=error.reason, error=str(error))
@@ -173,7 +195,7 @@ class Gateway:
     def _end_own(self, connection: Connection) -> None:
         try:
             with translated("the logout of the service account"):
-                _close_session(connection, connection.session_uuid)
+                account.close_session(connection, connection.session_uuid)
         except RequestError as error:
             self._log.warning("own session not closed", reason=error.reason, error=str(error))
         connection.disconnect()
@@ -222,7 +244,7 @@ class Gateway:
             connection = Connection.log_in(self.address)
             try:
                 with translated("the check of the service account"):
-                    _check_account(connection, self.address.user)
+                    account.check_account(connection, self.address.user)
             except BaseException:
                 connection.disconnect()
                 raise
@@ -232,51 +254,3 @@ class Gateway:
         self._refusal = None
         self._log.info("logged in to OMERO", host=self.address.host, port=self.address.port, user=self.address.user)
         return connection
-
-
-def _check_account(connection: Connection, user: str) -> None:
-    if connection.admin.getEventContext().userId == connection.admin.getSecurityRoles().rootId:
-        raise failure(
-            Reason.OMERO_LOGIN_REFUSED,
-            f"the fleet refuses to run as OMERO's root ({user!r}): give it a restricted administrator with Sudo only",
-        )
-    if "Sudo" not in _privileges(connection):
-        raise failure(
-            Reason.OMERO_LOGIN_REFUSED, f"OMERO's account {user!r} cannot act for others: give it the privilege Sudo"
-        )
-
-
-def _privileges(connection: Connection) -> tuple[str, ...]:
-    return tuple(sorted(privilege.value.val for privilege in connection.admin.getCurrentAdminPrivileges()))
-
-
-def _server_info(connection: Connection) -> ServerInfo:
-    version = str(connection.factory.getConfigService().getVersion())
-    algorithms = tuple(str(one.value.val) for one in connection.repository.listChecksumAlgorithms())
-    return ServerInfo(version, algorithms, _privileges(connection))
-
-
-def _identity(connection: Connection, user: str, group: str) -> OwnerIds:
-    """Who the new session really is: for an unknown group OMERO falls back to the user's default group."""
-    with translated(f"the first call as {user!r} in {group!r}"):
-        context: Any = connection.admin.getEventContext()
-    if context.isAdmin:
-        raise failure(Reason.OWNER_REFUSED, f"the fleet never imports for {user!r}: it is an administrator")
-    if (context.userName, context.groupName) != (user, group):
-        raise failure(
-            Reason.OWNER_NOT_IN_GROUP,
-            f"OMERO opened a session for {context.userName!r} in {context.groupName!r}, not for {user!r} in {group!r}",
-        )
-    return OwnerIds(user, context.userId, group, context.groupId)
-
-
-def _close_session(connection: Connection, uuid: str) -> None:
-    """Take away every reference: one is left when the last client has gone, because a service made the session."""
-    session = omero.model.SessionI()
-    session.uuid = omero.rtypes.rstring(uuid)
-    for _ in range(_MAX_REFERENCES):
-        try:
-            if connection.sessions.ice_invocationTimeout(CLOSE_TIMEOUT_MS).closeSession(session) <= 0:
-                return
-        except omero.RemovedSessionException:
-            return
