@@ -48,7 +48,8 @@ class Ledger:
 
     def open(self) -> int:
         """How many submissions have no outcome, or were not confirmed yet."""
-        return self.unsent + sum(outcome is None for outcome in self.outcomes().values())
+        outcomes = self.outcomes()
+        return self.unsent + sum(outcomes.get(sent.key) is None for sent in self.sent)
 
     def redeliveries(self) -> int:
         """Attempts that began anew although nobody had settled the one before."""
@@ -76,11 +77,11 @@ class Ledger:
 
     def progress(self) -> str:
         """One line."""
-        ends = [outcome for outcome in self.outcomes().values() if outcome is not None]
+        outcomes, sent = self.outcomes(), self.sent
+        ends = [end for one in sent if (end := outcomes.get(one.key)) is not None]
         imported = sum(end.kind in telling.SUCCEEDED for end in ends)
-        count = len(self.sent)
-        waiting = count - len(ends)
-        return f"{count} of {len(self.wishes)} sent, {imported} imported, {len(ends) - imported} dead, {waiting} open"
+        dead, waiting = len(ends) - imported, len(sent) - len(ends)
+        return f"{len(sent)} of {len(self.wishes)} sent, {imported} imported, {dead} dead, {waiting} open"
 
     def _expect(self, request_id: str, sents: tuple[Sent, ...]) -> Expected:
         material = self.instruments.material(sents[0].wish)

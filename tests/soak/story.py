@@ -34,6 +34,7 @@ from soak.sweep import Swept, sweep
 
 _LOOK_SECONDS: Final = 2.0
 _PROGRESS_SECONDS: Final = 10.0
+_SESSION_LOOK_SECONDS: Final = 30.0
 _SESSION_SECONDS: Final = 730.0
 """Idle time-out of the fleet's sessions, two minutes, and a little."""
 
@@ -211,4 +212,4 @@ class Run:
         deadline = time.monotonic() + _SESSION_SECONDS
         while (waiting := eyes.sessions()) and time.monotonic() < deadline:
             self._diary.say(f"{len(waiting)} sessions of killed workers are still to end by themselves")
-            time.sleep(_PROGRESS_SECONDS * 2)
+            time.sleep(_SESSION_LOOK_SECONDS)
