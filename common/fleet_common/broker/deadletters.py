@@ -1,14 +1,13 @@
 """The queue of dead letters: read whole without taking anything out, and rid of what was settled.
 
 Role: one consumer holds everything unacked. What is not removed goes back into its old place when its channel ends,
-however it ends, so that no crash can lose a letter. Three things that RabbitMQ does with quorum queues shape this; the
-tests in ``tests/broker/test_dead.py`` fail without them on 3.10, 4.0 and 4.3:
+however it ends, so that no crash can lose a letter. What shapes this, as seen on 3.10, 4.0 and 4.3:
 
-- What was got with ``basic.get`` comes back in any order, what one consumer held comes back in its old order.
-- A channel that has 32 acks under way keeps the further ones to itself, and forgets them when it is closed. A get is
-  answered by the queue itself, after the acks before it, so every few acks are followed by one.
+- Of more than 32 messages that were got with ``basic.get``, those not acked come back in any order, and some that were
+  acked just before the channel was closed come back, too. A consumer has neither fault.
+- An ack has no answer. A get has, by the queue itself and after the acks before it, so it proves them.
 - RabbitMQ 4 drops a message after 20 looks (https://www.rabbitmq.com/docs/quorum-queues, "Poison message handling");
-  this queue has a limit of 1,000,000.
+  this queue has a limit of 1,000,000. ``tests/broker/test_dead.py`` looks more often.
 
 Neighbours: ``retry`` buries, :mod:`fleet_common.dead` says what a letter means, the ``dead`` commands decide.
 Threading: one thread reads and removes; the channel lives on the link's thread.
@@ -19,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -47,7 +46,6 @@ _FREE_SECONDS: Final = 10.0
 _QUIET_SECONDS: Final = 0.2
 _STALLED_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
-_ACKS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +145,7 @@ class DeadQueue:
         Raises:
             BrokerFailure: It may not have: the letters may still be there.
         """
-        waiting = sorted(tags)
-        while waiting:
-            self._link.call(partial(self._ack, waiting[:_ACKS_AT_ONCE]), _ANSWER_SECONDS)
-            waiting = waiting[_ACKS_AT_ONCE:]
+        self._link.call(partial(self._ack, tags), _ANSWER_SECONDS)
 
     def _wait_free(self) -> int:
         deadline = Deadline(self._free_seconds)
@@ -183,7 +178,7 @@ class DeadQueue:
     def _received(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         self._arrived.put(_buried(method, properties, body))
 
-    def _ack(self, tags: Sequence[int], _connection: Connection, promise: Promise[None]) -> None:
+    def _ack(self, tags: Collection[int], _connection: Connection, promise: Promise[None]) -> None:
         if not self._channel.is_open:
             raise self._gone()
         self._asking = promise
