@@ -7,6 +7,7 @@ that :class:`Health` owns; checks are called on that thread and must return at o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -85,7 +86,9 @@ def _handler(
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            # Whoever asked may have given up: nobody needs a stack trace of that.
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the signature is http.server's
             """Probes come every few seconds and are no news."""

@@ -22,7 +22,7 @@ import omero.cmd
 import omero.grid
 import omero.sys
 
-from fleet_common.errors import Reason, failure
+from fleet_common.errors import Reason, RequestError, failure
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.translate import translated
 
@@ -67,6 +67,7 @@ class Connection:
             self._client: Any = omero.client(host=address.host, port=address.port, pmap=ice_properties(address))
         self._client.setAgent(AGENT)
         self._where = f"{address.host}:{address.port}"
+        self._given_up = False
 
     @classmethod
     def log_in(cls, address: OmeroAddress) -> Connection:
@@ -164,6 +165,20 @@ class Connection:
         with translated(f"the probe of OMERO at {self._where}"):
             query = self.query.ice_invocationTimeout(PING_TIMEOUT_MS)
             query.projection("select count(g) from ExperimenterGroup g", None, dict(ALL_GROUPS))
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was cut because nothing answered any more."""
+        return self._given_up
+
+    def cut(self) -> None:
+        """Close the network connection at once, so that calls that wait for an answer end; never raises."""
+        self._given_up = True
+        with contextlib.suppress(Ice.Exception, omero.ClientError, RequestError):
+            wire = self.factory.ice_getCachedConnection()
+            if wire is not None:
+                # By force: a graceful close waits for the same answers.
+                wire.close(True)  # noqa: FBT003  Ice knows no keywords
 
     def disconnect(self) -> None:
         """Leave the session without ending it. Never raises; may be called again."""
