@@ -29,7 +29,7 @@ from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
 from fleet_worker.adoption import Adoption
 from fleet_worker.allow import check_allowed
-from fleet_worker.annotations import DIFFERENCE, FAILED, RESULT, provenance, result_of
+from fleet_worker.annotations import provenance, refusal, result_of
 from fleet_worker.checks import Checks
 from fleet_worker.files import FilesHere, find_files
 from fleet_worker.omero.facts import ImportedFacts, ImportSpec, OwnerIds, ResolvedTarget, SpecFile
@@ -44,7 +44,6 @@ from fleet_worker.slots import asking, slot
 from fleet_worker.verification import verify
 
 _LOG = structlog.get_logger()
-_MAX_DIFFERENCE: Final = 1000
 _TARGET_SECONDS: Final = 120.0
 _NOTHING_CAN_BE_DELETED: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST})
 
@@ -255,7 +254,8 @@ class Attempt:
             verify(files.plate, files.entries, sent.hashes, facts, sent.target)
         except NeedsOperator as error:
             difference = str(error).removeprefix(f"Fileset:{facts.fileset_id}: ")
-            session.annotate(facts.fileset_id, {RESULT: FAILED, DIFFERENCE: difference[:_MAX_DIFFERENCE]}, {})
+            told = refusal(self._request, self._job.number, difference, self._parts.clock())
+            session.annotate(facts.fileset_id, told, {})
             raise
 
     @contextmanager
