@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pydantic
 
-from fleet_common.broker import ATTEMPT, FIRST_SEEN, SUBMITTED_BY, Names, Outgoing
+from fleet_common.broker import ATTEMPT, SUBMITTED_BY, Names, Outgoing
 from fleet_common.dead import DeadLetter, Held
 from fleet_common.errors import RequestError, UsageError
 from fleet_common.events import Event, Kind, next_seq
@@ -142,8 +142,7 @@ def copy_of(replay: Replay, names: Names, who: str) -> Outgoing:
     headers: dict[str, Any] = {ATTEMPT: 0, REPLAYED_BY: who}
     if letter.submitted_by:
         headers[SUBMITTED_BY] = letter.submitted_by
-    if letter.first_seen:
-        headers[FIRST_SEEN] = letter.first_seen.isoformat(timespec="seconds")
+    # Without the time at which it was seen first: a request that was too new for all workers would be too old at once.
     return Outgoing(names.requests, replay.key, replay.body, headers, letter.message_id)
 
 

@@ -65,6 +65,7 @@ class Bench:
         self.readiness = dict(self.worker._readiness())
         for name in ("consuming", "publisher", "gate", "control", "gateway", "health"):
             setattr(parts, f"_{name}", Recorder(name, self.journal))
+        vars(parts._gate)["broken"] = False
         parts._taker = self.taker
         object.__setattr__(parts._parts, "uploads", Recorder("uploads", self.journal))
 
