@@ -7,6 +7,7 @@ threads play rows, owned by ``played``; a test waits for its own row and looks a
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import uuid
@@ -17,6 +18,7 @@ from typing import Final
 
 import pytest
 
+from fleet_common.messages import Priority
 from fleet_stack import stack
 from fleet_stack.console import StackError
 from fleet_stack.fleet import LANES, Fleet
@@ -110,8 +112,8 @@ def chosen(request: pytest.FixtureRequest) -> list[Row]:
 @pytest.fixture(scope="session")
 def played(ground: Ground, chosen: list[Row]) -> Iterator[Played]:
     """All rows of this run are on their way; who must be alone is played when a test asks for it."""
-    lanes = (*LANES, *(lane for row in chosen for lane in row.lanes))
-    replace(ground.facility.fleet, lanes=lanes, folder=ground.facility.fleet.folder / "topology").apply_topology()
+    lanes = [*LANES, *(lane for row in chosen for lane in row.lanes)]
+    _declare(ground.facility, lanes)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="row") as pool:
         results = {row.name: pool.submit(_play, ground, row) for row in chosen if not row.alone}
 
@@ -122,6 +124,15 @@ def played(ground: Ground, chosen: list[Row]) -> Iterator[Played]:
 
         yield wait
         pool.shutdown(cancel_futures=True)
+
+
+def _declare(facility: Facility, lanes: list[str]) -> None:
+    """All lanes, without what a run that was broken off may have left in a stack that was kept."""
+    fleet = facility.fleet
+    replace(fleet, lanes=tuple(lanes), folder=fleet.folder / "topology").apply_topology()
+    with facility.channel("admin") as channel:
+        for lane, priority in itertools.product(lanes, Priority):
+            channel.queue_purge(f"import.lane.{lane}.{priority}")
 
 
 def _play(ground: Ground, row: Row) -> list[Ending]:
