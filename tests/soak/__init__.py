@@ -16,7 +16,7 @@
 :mod:`ledger`       what was sent and what became of it, at any moment
 :mod:`omeroeyes`    looks into OMERO with omero-py, as its root
 :mod:`brokereyes`   looks into RabbitMQ with pika and the management API
-:mod:`sweep`        has the fleet sweep by hand, at the end
+:mod:`byhand`       has the fleet sweep and say how everything is, at the end
 :mod:`facts`        what was sent, expected and seen: plain data
 :mod:`judging`      what is wrong: pure, from these facts
 :mod:`report`       the table and ``build/soak.json``

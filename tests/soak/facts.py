@@ -108,12 +108,14 @@ class Evidence:
 
     Attributes:
         outcomes: How each submission ended by the event log; None while it is open.
+        statuses: What ``omero-fleet status`` says of each.
         now: When the sessions were looked at, in seconds since 1970.
     """
 
     held: tuple[Held, ...]
     dead: tuple[DeadLetter, ...]
     outcomes: Mapping[Key, Told | None]
+    statuses: Mapping[Key, str]
     queues: tuple[Queue, ...]
     folders: frozenset[str] = frozenset()
     sessions: tuple[OpenSession, ...] = ()

@@ -75,7 +75,9 @@ def _request(one: Expected, evidence: Evidence) -> Iterator[Finding]:
     else:
         yield from _bad(one, mine, dead)
     for sent in one.sents:
-        yield from _outcome(one, sent, evidence.outcomes.get(sent.key))
+        outcome = evidence.outcomes.get(sent.key)
+        yield from _outcome(one, sent, outcome)
+        yield from _status(one, outcome, evidence.statuses.get(sent.key, "unknown"))
 
 
 def _good(one: Expected, mine: Sequence[Held], dead: Sequence[DeadLetter]) -> Iterator[Finding]:
@@ -129,6 +131,14 @@ def _outcome(one: Expected, sent: Sent, outcome: Told | None) -> Iterator[Findin
         yield Finding(Flaw.WRONG, text, one.request_id)
     elif one.wish.reason is not None and (outcome.kind, outcome.reason) != ("dead", one.wish.reason):
         text = f"the event log says that {_name(one)} is {outcome.kind} {outcome.reason}, not {one.wish.reason}"
+        yield Finding(Flaw.WRONG, text, one.request_id)
+
+
+def _status(one: Expected, outcome: Told | None, status: str) -> Iterator[Finding]:
+    """The fleet's own fold must say what ours says; which of two successes does not matter."""
+    kind = "open" if outcome is None else outcome.kind
+    if outcome is not None and status != kind and not {status, kind} <= SUCCEEDED:
+        text = f"`omero-fleet status` says that {_name(one)} is {status}, the event log says {kind}"
         yield Finding(Flaw.WRONG, text, one.request_id)
 
 

@@ -17,6 +17,7 @@ from fleet_stack import stack
 from fleet_stack.omero.packages import OMERO_VERSION
 from fleet_stack.readback import logged_in
 from soak import report
+from soak.byhand import Swept, statuses, sweep
 from soak.chronicle import Chronicle
 from soak.crew import Crew
 from soak.facts import Evidence, Expected
@@ -30,7 +31,6 @@ from soak.producers import Post, Producer
 from soak.report import Report
 from soak.schedule import PRODUCERS
 from soak.stage import STACK, Diary, Stage, set_up
-from soak.sweep import Swept, sweep
 
 _LOOK_SECONDS: Final = 2.0
 _PROGRESS_SECONDS: Final = 10.0
@@ -148,6 +148,7 @@ class Run:
                 held=eyes.filesets(),
                 dead=self._stage.eyes.dead_letters(),
                 outcomes=self._ledger.outcomes(),
+                statuses=statuses(self._stage.fleet),
                 queues=self._stage.eyes.queues(),
                 folders=eyes.folders(),
                 sessions=eyes.sessions(),

@@ -46,7 +46,8 @@ def told(kind: str, reason: str = "", lane: str = "demo") -> Told:
 def evidence(outcome: Told | None = None, **changes: Any) -> Evidence:
     """What was seen of request r1: imported, one fileset, nothing left."""
     end = outcome or told("imported")
-    seen = Evidence(held=(held(),), dead=(), outcomes={("demo", "r1"): end}, queues=(), now=NOW)
+    key = ("demo", "r1")
+    seen = Evidence((held(),), dead=(), outcomes={key: end}, statuses={key: end.kind}, queues=(), now=NOW)
     return replace(seen, **changes)
 
 
@@ -175,7 +176,8 @@ def test_a_good_request_that_is_told_to_be_cancelled_is_wrong() -> None:
 
 
 def test_a_bad_request_that_is_told_to_be_imported_is_wrong() -> None:
-    seen = replace(buried(), outcomes={("demo", "r1"): told("imported")})
+    key = ("demo", "r1")
+    seen = replace(buried(), outcomes={key: told("imported")}, statuses={key: "imported"})
     assert flaws(seen, expected(Sort.FORBIDDEN_TARGET)) == [Flaw.WRONG]
 
 
@@ -183,7 +185,21 @@ def test_every_lane_that_got_the_request_has_its_own_outcome() -> None:
     twice = expected(lanes=("demo", "hcs"))
     assert flaws(evidence(), twice) == [Flaw.WRONG]
     both = {("demo", "r1"): told("imported"), ("hcs", "r1"): told("already-imported", lane="hcs")}
-    assert flaws(evidence(outcomes=both), twice) == []
+    statuses = {key: end.kind for key, end in both.items()}
+    assert flaws(evidence(outcomes=both, statuses=statuses), twice) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [("imported", []), ("already-imported", []), ("dead", [Flaw.WRONG]), ("started", [Flaw.WRONG])],
+)
+def test_the_command_must_say_what_the_log_says(status: str, found: list[Flaw]) -> None:
+    """Which of two successes it names does not matter."""
+    assert flaws(evidence(statuses={("demo", "r1"): status})) == found
+
+
+def test_a_request_that_the_command_does_not_know_is_wrong() -> None:
+    assert flaws(evidence(statuses={})) == [Flaw.WRONG]
 
 
 # --- what is left behind ---
