@@ -47,6 +47,8 @@ CALLS = [
     (Ice.UnknownException("cannot set transaction read-write mode during recovery"), Reason.OMERO_READ_ONLY),
     (omero.ApiUsageException(), Reason.INTERNAL_ERROR),
     (omero.InternalException(message="something new"), Reason.INTERNAL_ERROR),
+    (omero.InternalException(message="Ice.ObjectAdapterDeactivatedException"), Reason.OMERO_UNAVAILABLE),
+    (omero.InternalException(message="FATAL: the database system is shutting down"), Reason.OMERO_UNAVAILABLE),
     (omero.InternalException(message="java.util.concurrent.RejectedExecutionException"), Reason.OMERO_BUSY),
     (omero.AuthenticationException(), Reason.OMERO_LOGIN_REFUSED),
     (omero.ExpiredCredentialException(), Reason.OMERO_LOGIN_REFUSED),

@@ -101,6 +101,11 @@ CALL_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("No session with uuid", Reason.SESSION_LOST),
     ("SecurityViolation", Reason.OMERO_REFUSED),
     ("Ice::ObjectNotExistException", Reason.SESSION_LOST),
+    # A server that is being stopped says so as an InternalException.
+    ("ObjectAdapterDeactivatedException", Reason.OMERO_UNAVAILABLE),
+    ("CommunicatorDestroyedException", Reason.OMERO_UNAVAILABLE),
+    ("the database system is shutting down", Reason.OMERO_UNAVAILABLE),
+    ("terminating connection due to administrator", Reason.OMERO_UNAVAILABLE),
     ("Ice::ConnectionRefusedException", Reason.OMERO_UNAVAILABLE),
     ("Ice::ConnectionLostException", Reason.OMERO_UNAVAILABLE),
     ("Ice::ConnectFailedException", Reason.OMERO_UNAVAILABLE),
@@ -186,6 +191,9 @@ SERVER_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("No session with uuid", Reason.IMPORT_INTERRUPTED),
     # A server that has just started was seen to miss a service that it had registered itself 0.2 s before.
     ("Ice.ObjectNotExistException", Reason.IMPORT_INTERRUPTED),
+    ("ObjectAdapterDeactivatedException", Reason.IMPORT_INTERRUPTED),
+    ("CommunicatorDestroyedException", Reason.IMPORT_INTERRUPTED),
+    ("terminating connection due to administrator", Reason.IMPORT_INTERRUPTED),
     ("No space left on device", Reason.OMERO_FULL),
     ("Disk quota exceeded", Reason.OMERO_FULL),
     ("This instance is read-only", Reason.OMERO_READ_ONLY),
