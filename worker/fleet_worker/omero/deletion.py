@@ -32,7 +32,7 @@ def delete_fileset(connection: Connection, fileset_id: int) -> None:
     plates = [int(row[0]) for row in rows(connection, what, _PLATES, {"id": fileset_id})]
     targets = {"Fileset": [fileset_id]} | ({"Plate": plates} if plates else {})
     submit(connection, what, omero.cmd.Delete2(targetObjects=targets))
-    _delete_folder(connection, what, found[0][1])
+    delete_folder(connection, what, found[0][1] or "")
 
 
 def delete_container(connection: Connection, kind: str, container_id: int) -> None:
@@ -42,8 +42,9 @@ def delete_container(connection: Connection, kind: str, container_id: int) -> No
     submit(connection, f"the deletion of {kind} {container_id}", request)
 
 
-def _delete_folder(connection: Connection, what: str, folder: str | None) -> None:
-    if not folder or not folder.strip("/"):
+def delete_folder(connection: Connection, what: str, folder: str) -> None:
+    """Delete a folder below the managed repository with all that it holds; the repository itself never."""
+    if not folder.strip("/"):
         return
     with translated(what):
         handle = connection.repository.deletePaths([folder], True, False)  # noqa: FBT003  Ice knows no keywords

@@ -23,19 +23,20 @@ BIG_PLANE_PIXELS: Final = 3192 * 3192
 
 _WHAT = "the look-up of filesets"
 
-_OWN = "l.details.owner.id = f.details.owner.id and a.details.owner.id = f.details.owner.id"
+OWN: Final = "l.details.owner.id = f.details.owner.id and a.details.owner.id = f.details.owner.id"
+"""A condition on fileset f, its link l and annotation a: whoever owns the fileset made both."""
 _BY_REQUEST = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
-    where a.ns = :ns and mv.name = 'request_id' and mv.value = :request and {_OWN} order by f.id
+    where a.ns = :ns and mv.name = 'request_id' and mv.value = :request and {OWN} order by f.id
 """  # noqa: S608  HQL, put together from constants only; values travel as parameters
 _LIVE = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
-    where a.ns = :ns and s.closed is null and {_OWN} order by f.id
+    where a.ns = :ns and s.closed is null and {OWN} order by f.id
 """  # noqa: S608  as above
 _BY_BATCH = f"""
     select mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
-    where a.ns = :ns and mv.name = 'request_id' and {_OWN} and a.id in (
+    where a.ns = :ns and mv.name = 'request_id' and {OWN} and a.id in (
         select b.id from MapAnnotation b join b.mapValue bv
         where b.ns = :ns and bv.name in ('batch', 'batch_id') and bv.value = :batch
     ) order by l.id

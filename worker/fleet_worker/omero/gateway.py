@@ -17,12 +17,12 @@ import omero.rtypes
 import structlog
 
 from fleet_common.errors import Reason, RequestError, Transient, failure
-from fleet_worker.omero import account, filesets, owners, vitals
+from fleet_worker.omero import account, filesets, leftovers, owners, vitals
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import OwnerIds, ServerInfo
-from fleet_worker.omero.keepalive import INTERVAL_SECONDS, KeepAlive
-from fleet_worker.omero.serverfacts import ServerLimits
+from fleet_worker.omero.keepalive import INTERVAL_SECONDS, KeepAlive, nothing
+from fleet_worker.omero.serverfacts import LostFolder, ServerLimits
 from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.state import FilesetState
 from fleet_worker.omero.translate import translated
@@ -45,7 +45,7 @@ class Gateway:
         address: Where the server is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the address are named and most have defaults
         self,
         address: OmeroAddress,
         *,
@@ -53,6 +53,7 @@ class Gateway:
         keep_alive_seconds: float = INTERVAL_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         min_free_bytes: int = 0,
+        on_keep_alive_failure: Callable[[], None] = nothing,
     ) -> None:
         """Prepare, without a call to the server.
 
@@ -62,13 +63,14 @@ class Gateway:
             keep_alive_seconds: Between two pings of every session.
             idle_seconds: After how long without a sign of life the server closes an owner session.
             min_free_bytes: With less free space in OMERO's data folder `check` fails; 0 does not look.
+            on_keep_alive_failure: Called for every ping that failed.
         """
         self.address = address
         self._clock = clock
         self._min_free_bytes = min_free_bytes
         self._idle_ms = int(idle_seconds * 1000)
-        self._keep_alive = KeepAlive(keep_alive_seconds)
-        self._keep_alive.add("service account", self._ping)
+        self._keep_alive = KeepAlive(keep_alive_seconds, on_failure=on_keep_alive_failure)
+        self._keep_alive.add("service account", self._ping, on_silence=self._give_up)
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._refusal: tuple[float, RequestError] | None = None
@@ -141,6 +143,18 @@ class Gateway:
         """The request ids of all verified filesets of a batch, given by its name or id."""
         return self._call(lambda connection: filesets.find_requests(connection, batch))
 
+    def unfinished(self) -> tuple[FilesetState, ...]:
+        """The fleet's filesets that nobody will finish, whosever they are; see `leftovers`."""
+        return self._call(leftovers.unfinished)
+
+    def lost_folders(self, older_than_seconds: float) -> tuple[LostFolder, ...]:
+        """Import folders of the fleet that no fileset names; ask `in_use` once more before you delete one."""
+        return self._call(lambda connection: leftovers.lost_folders(connection, older_than_seconds))
+
+    def in_use(self, folder: LostFolder) -> bool:
+        """Whether a fileset keeps files in or around the folder by now."""
+        return self._call(lambda connection: leftovers.in_use(connection, folder.path))
+
     def running_imports(self) -> int:
         """How many imports of the whole fleet the server has queued or running."""
         return len(self._call(filesets.running))
@@ -160,7 +174,7 @@ class Gateway:
         except BaseException:
             self._end(uuid)
             raise
-        self._keep_alive.add(session.name, connection.ping)
+        self._keep_alive.add(session.name, connection.ping, on_silence=connection.cut)
         return session
 
     def _create_session(self, connection: Connection, user: str, group: str) -> str:
@@ -182,6 +196,9 @@ class Gateway:
         self._keep_alive.remove(session.name)
         if session.may_be_importing:
             self._log.info("session left to the running import", session=session.name)
+        elif session.given_up:
+            # What the server still does in it is not known: it locks up when a session ends in the middle of a save.
+            self._log.warning("session left to its idle time-out", session=session.name)
         else:
             self._end(uuid)
 
@@ -218,6 +235,14 @@ class Gateway:
 
     def _ping(self) -> None:
         self._call(lambda connection: connection.ping())
+
+    def _give_up(self) -> None:
+        """Nothing answers: end the calls that wait, and log in anew with the next one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.cut()
+            connection.disconnect()
 
     def _drop(self, connection: Connection) -> None:
         with self._lock:

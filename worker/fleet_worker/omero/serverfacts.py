@@ -22,3 +22,26 @@ class ServerLimits:
     pool_size: int | None = None
     session_idle_seconds: float | None = None
     cancel_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LostFolder:
+    """A folder of an import in the managed repository that no fileset names.
+
+    Attributes:
+        id: Of its row in the database.
+        path: Below the repository, with a slash at its end.
+        owner_id: OMERO id of the owner.
+        owner: Login name of the owner.
+        group_id: OMERO id of the group that the import was made in.
+        group: Its name.
+        made_seconds: When, in seconds since 1970 by the server's clock.
+    """
+
+    id: int
+    path: str
+    owner_id: int
+    owner: str
+    group_id: int
+    group: str
+    made_seconds: float

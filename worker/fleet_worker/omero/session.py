@@ -76,6 +76,10 @@ class OwnerSession:
         """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""
         deletion.delete_fileset(self._connection, fileset_id)
 
+    def delete_folder(self, path: str) -> None:
+        """Delete an import's folder that no fileset names, with all that it holds."""
+        deletion.delete_folder(self._connection, f"the deletion of {path}", path)
+
     def verify(self, fileset_id: int) -> ImportedFacts:
         """What OMERO holds for the fileset; to compare is the caller's part."""
         return readback.read_back(self._connection, fileset_id)
@@ -96,6 +100,11 @@ class OwnerSession:
     def may_be_importing(self) -> bool:
         """Whether an import of this session may still be at work in the server."""
         return self._running.any()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing answered any more on its connection."""
+        return self._connection.given_up
 
     def close(self) -> None:
         """Leave the session, and end it unless an import may still run in it. Never raises; may be called again.

@@ -50,7 +50,7 @@ def check_vitals(connection: Connection, min_free_bytes: int) -> None:
 
 def read_only(connection: Connection) -> tuple[str, ...]:
     """What of the server is read-only: ``database``, ``repository``, both or nothing."""
-    return tuple(part for part, name in _READ_ONLY.items() if _setting(connection, name) == "true")
+    return tuple(part for part, name in _READ_ONLY.items() if setting(connection, name) == "true")
 
 
 def free_bytes(connection: Connection) -> int | None:
@@ -84,20 +84,26 @@ def server_limits(connection: Connection) -> ServerLimits:
 def clock_difference_seconds(connection: Connection, clock: Callable[[], float]) -> float:
     """How far the server's clock is ahead of ours; its answer is taken for the middle of the call."""
     before = clock()
-    with translated("the look-up of OMERO's clock"):
-        theirs = float(connection.config.ice_invocationTimeout(PING_TIMEOUT_MS).getServerTime().val) / _MS
+    theirs = server_seconds(connection)
     return theirs - (before + clock()) / 2
 
 
-def _number(connection: Connection, name: str) -> int | None:
-    value = _setting(connection, name)
-    return int(value) if value is not None and value.isdigit() else None
+def server_seconds(connection: Connection) -> float:
+    """The server's clock, in seconds since 1970."""
+    with translated("the look-up of OMERO's clock"):
+        return float(connection.config.ice_invocationTimeout(PING_TIMEOUT_MS).getServerTime().val) / _MS
 
 
-def _setting(connection: Connection, name: str) -> str | None:
+def setting(connection: Connection, name: str) -> str | None:
+    """A setting of the server, empty if it has none; None where the account may not read it."""
     try:
         with translated(f"the look-up of {name}"):
             return str(connection.config.ice_invocationTimeout(PING_TIMEOUT_MS).getConfigValue(name))
     except (Permanent, NeedsOperator):
         # SecurityViolation: a setting that is for full administrators only.
         return None
+
+
+def _number(connection: Connection, name: str) -> int | None:
+    value = setting(connection, name)
+    return int(value) if value is not None and value.isdigit() else None
