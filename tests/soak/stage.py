@@ -29,6 +29,9 @@ _SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "broker": {"retry_tiers_seconds": [1, 2, 4]},
     "worker": {"parallel_filesets": 2, "sweep_seconds": 60, "grace_seconds": 30},
 }
+# By default OMERO looks for sessions that are idle for too long every half an hour (omero-server.properties): nobody
+# could tell then whether one was left behind.
+_OMERO_SETTINGS: Final = {"omero.sessions.sync_interval": "30000", "omero.sessions.sync_force": "30000"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def set_up(broker: str, folder: Path) -> Stage:
         StackError: A server does not come up.
     """
     stack.wipe(STACK)
-    description = stack.up(STACK, ("rabbitmq", "omero"), Options(broker))
+    description = stack.up(STACK, ("rabbitmq", "omero"), Options(broker, _OMERO_SETTINGS))
     layout = Layout.for_name(STACK)
     shares = {name: layout.state / "shares" / name for name in _SHARES}
     for share in shares.values():
@@ -67,7 +70,7 @@ def set_up(broker: str, folder: Path) -> Stage:
     rules = {lane: {**everything, "targets": list(ALLOWED_TARGETS)} for lane in LANES}
     fleet = Fleet(description, folder, shares, rules, lanes=LANES, extra=_SETTINGS)
     fleet.apply_topology()
-    return Stage(layout, fleet, RabbitPart(layout), OmeroPart(layout), BrokerEyes(description.broker))
+    return Stage(layout, fleet, RabbitPart(layout), OmeroPart(layout, _OMERO_SETTINGS), BrokerEyes(description.broker))
 
 
 class Diary:
