@@ -10,7 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from fleet_common.broker import LinkState
+from fleet_common.errors import Reason, RequestError
 from fleet_common.settings import BrokerSettings, LaneRule, OmeroSettings, Settings, WorkerSettings
+from fleet_worker.omero.serverfacts import ServerLimits
 from fleet_worker.worker import Worker
 from support.builders import a_request
 
@@ -145,6 +147,28 @@ def test_it_takes_only_when_nothing_is_in_the_way(password_file: Path, missing: 
     publisher.link, publisher.dropped = link, 0
     bench.worker._publisher = publisher
     assert bench.worker._ready_to_take(0.0) is (missing is None)
+
+
+@pytest.mark.parametrize(("threads", "refused"), [(5, False), (4, True), (None, False)])
+def test_a_server_with_too_few_threads_is_not_loaded(
+    password_file: Path, threads: int | None, *, refused: bool
+) -> None:
+    """Four imports need five threads; where nothing is told, nothing is judged."""
+    bench = Bench(password_file)
+    limits = ServerLimits(min_threads=threads, background_threads=10, pool_size=None)
+    if threads is None:
+        limits = ServerLimits()
+    gateway: Any = bench.worker._gateway
+    gateway._answers["limits"] = limits
+    gate: Any = bench.worker._gate
+    vars(gate)["problem"] = "not logged in yet"
+    if refused:
+        with pytest.raises(RequestError, match="Set import_slots to 3") as caught:
+            bench.worker._check_omero()
+        assert caught.value.reason is Reason.OMERO_OVERCOMMITTED
+    else:
+        bench.worker._check_omero()
+    assert bench.worker._metrics.registry.get_sample_value("omero_import_omero_connected") == (not refused)
 
 
 def test_a_new_password_is_used_and_mends_the_gate(password_file: Path) -> None:

@@ -18,7 +18,7 @@ import structlog
 
 from fleet_common.broker import LaneSource, Link, LinkState, Locks, OrderReader, Publisher
 from fleet_common.connect import broker_address, broker_names
-from fleet_common.errors import UsageError
+from fleet_common.errors import Reason, UsageError, failure
 from fleet_common.health import Health
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
@@ -27,6 +27,7 @@ from fleet_common.storage import Share, Shares
 from fleet_worker.control import ControlWatch
 from fleet_worker.gate import Gate
 from fleet_worker.handling import Handler
+from fleet_worker.limits import slot_problems
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
@@ -58,7 +59,12 @@ class Worker:
         )
         locks = Locks(self._consuming, names=names)
         upload_names = names.slots(settings.omero.name, "upload", slot_count(settings.omero, "upload"))
-        self._gateway = Gateway(_omero_address(settings), clock=time.monotonic)
+        self._gateway = Gateway(
+            _omero_address(settings),
+            clock=time.monotonic,
+            min_free_bytes=settings.omero.min_free_bytes,
+            on_keep_alive_failure=self._metrics.keep_alive_failures.inc,
+        )
         self._gate = Gate(self._check_omero, mended=self._new_password)
         self._parts = Parts(
             settings=settings,
@@ -149,10 +155,18 @@ class Worker:
         try:
             self._gateway.open()
             self._gateway.check()
+            if self._gate.problem:
+                self._check_slots()
         except Exception:
             self._metrics.omero_connected.set(0)
             raise
         self._metrics.omero_connected.set(1)
+
+    def _check_slots(self) -> None:
+        """Refuse to load the server with more than it certainly bears; what it does not tell is not judged."""
+        found = slot_problems(self._gateway.limits(), self._settings.omero)
+        if found:
+            raise failure(Reason.OMERO_OVERCOMMITTED, "; ".join(found))
 
     def _new_password(self) -> bool:
         """Whether the password file holds another password than the one that was refused; it is used from now on."""
