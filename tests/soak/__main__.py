@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ def main(dry_run: bool, no_faults: bool, seed: int | None, **given: float | str)
     chosen = seed if seed is not None else random.SystemRandom().randrange(1_000_000)
     options = Options(seed=chosen, with_faults=not no_faults, **given)  # type: ignore[arg-type]  # click has checked them
     click.echo(options.command)
+    # It reports every connection that a broken broker refuses, with a traceback.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     if dry_run:
         click.echo("\n".join(map(str, (*options.wishes(), *options.schedule()))))
         return
