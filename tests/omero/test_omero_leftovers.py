@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from fleet_stack.description import OmeroDescription
 from fleet_stack.plates import tiff as write_tiff
+from fleet_worker import sweep as module
 from fleet_worker.omero.account import close_session
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.commands import submit
@@ -25,6 +26,7 @@ from fleet_worker.omero.serverfacts import LostFolder
 from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.state import State, classify
 from omero_imports import eventually, import_folder, open_sessions, repository_of, run, spec_of, state_of, upload_all
+from support.sweeping import Bench
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -83,6 +85,34 @@ class TestFilesets:
         with gateway.sudo("bob", "screening") as bob:
             bob.annotate(registered.fileset_id, {"request_id": "forged"}, {})
         assert registered.fileset_id not in {state.id for state in gateway.unfinished()}
+
+
+class TestSweep:
+    """A whole sweep over a real server; the locks are stand-ins."""
+
+    def test_debris_goes_and_everything_else_stays(
+        self, gateway: Gateway, omero_server: OmeroDescription, share: Path, tif: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Given an image, a registered and a half sent fileset and a lost folder, only the image is left."""
+        with gateway.sudo("alice", "screening") as dead:
+            whole = run(dead, spec_of(share, [tif]), [tif]).fileset_id
+            debris = [dead.register(spec_of(share, [tif])) for _ in range(2)]
+            upload_all(debris[1], [tif])
+            paths = [import_folder(dead, omero_server, one.fileset_id) for one in debris]
+            kept = import_folder(dead, omero_server, whole)
+        paths.append(lose_folder(gateway, omero_server, share, tif))
+        monkeypatch.setattr(module, "LOST_AFTER_SECONDS", 0.0)
+        parts = Bench()
+        parts.gateway = gateway
+        dry = module.sweep(parts, dry_run=True)
+        assert all(path.is_dir() for path in paths)
+        report = module.sweep(parts)
+        assert report.failed == ()
+        assert {one.what for one in dry.filesets} == {one.what for one in report.filesets}
+        assert {f"Fileset:{one.fileset_id}" for one in debris} <= {one.what for one in report.filesets}
+        assert not any(path.exists() for path in paths)
+        assert kept.is_dir()
+        assert module.sweep(parts) == module.SweepReport()
 
 
 class TestLiveSession:

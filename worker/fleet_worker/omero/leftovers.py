@@ -1,9 +1,9 @@
 """Find what dead attempts left on the server that nobody asks for any more. Reads only; safe in any thread.
 
-Filesets are told by their key annotation, as in `filesets`. A folder has no annotation: it is ours if a session made it
-that the service account opened for its owner (``Session.sudoer``; the server calls such sessions ``OMERO.sudo``,
-whatever the client's agent is), and it is an import's if it is named by the time of day, as the last part of
-``omero.fs.repo.path`` has it. Folders of users, months and days never look like that.
+Ours is only what a session made that the service account opened for its owner (``Session.sudoer``; the server calls
+such sessions ``OMERO.sudo``, whatever the client's agent is): what users import themselves is never touched. Filesets
+carry the key annotation besides, as in `filesets`. A folder has none: it is an import's if it is named by the time of
+day, as the last part of ``omero.fs.repo.path`` has it. Folders of users, months and days never look like that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LOG = structlog.get_logger(__name__)
 _WITHOUT_RESULT = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
-    where a.ns = :ns and s.closed is not null and {OWN} and f.id > :after and not exists (
+    where a.ns = :ns and s.closed is not null and s.sudoer.id = :account and {OWN} and f.id > :after and not exists (
         select m.id from MapAnnotation m join m.mapValue mv where m.id = a.id and mv.name = :result
     ) order by f.id
 """  # noqa: S608  HQL, put together from constants only; values travel as parameters
@@ -57,7 +57,7 @@ _IN_USE = """
 
 def unfinished(connection: Connection) -> tuple[FilesetState, ...]:
     """The fleet's filesets, lowest id first, that nobody will finish: not uploaded or half imported, session closed."""
-    values = {"ns": NAMESPACE, "result": RESULT}
+    values: dict[str, Value] = {"ns": NAMESPACE, "result": RESULT, "account": _account(connection)}
     found = list(pages(connection, _WHAT, _WITHOUT_RESULT, values))
     states = (state for part in _parts(found) for state in load_states(connection, part))
     return tuple(state for state in states if is_unfinished(state))
@@ -82,10 +82,9 @@ def lost_folders(connection: Connection, older_than_seconds: float) -> tuple[Los
         _LOG.warning("folders are not looked at: omero.fs.repo.path does not end with %time%")
         return ()
     with translated(_WHAT):
-        account = int(connection.admin.getEventContext().userId)
         repository = str(connection.repository.root().hash.val)
     before = server_seconds(connection) - older_than_seconds
-    values: dict[str, Value] = {"account": account, "repository": repository}
+    values: dict[str, Value] = {"account": _account(connection), "repository": repository}
     return outermost(_folders(rows(connection, _WHAT, _FOLDERS, values, limit=MAX_FOLDERS), before))
 
 
@@ -106,6 +105,11 @@ def outermost(folders: Iterable[LostFolder]) -> tuple[LostFolder, ...]:
         if not any(folder.path.startswith(outer.path) for outer in kept):
             kept.append(folder)
     return tuple(sorted(kept, key=lambda one: one.id))
+
+
+def _account(connection: Connection) -> int:
+    with translated(_WHAT):
+        return int(connection.admin.getEventContext().userId)
 
 
 def _folders(found: Iterable[Row], before_seconds: float) -> Iterator[LostFolder]:
