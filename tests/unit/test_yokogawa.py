@@ -121,6 +121,12 @@ def test_wells_have_every_field_of_the_plate_and_planes_of_their_own() -> None:
     assert (expected.images, expected.planes) == (9, 3 * (8 + 4 + 1))
 
 
+def test_planes_and_time_points_are_counted_from_the_first_of_their_well() -> None:
+    """Given a well that was acquired later and higher than others; then its first plane is its plane 1."""
+    plate = read(folder(data(record(), record("b.tif", Column=2, ZIndex=7, TimePoint=5))))
+    assert [tuple(plane[:6]) for plane in plate.planes] == [(0, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0)]
+
+
 def test_the_usual_sizes_are_those_of_most_wells() -> None:
     """So that an odd first well costs three entries and not a thousand."""
     mlf = data(record("a.tif", ZIndex=1), record("b.tif", ZIndex=2), *(record(f"{n}.tif", Row=n) for n in range(2, 6)))
@@ -277,6 +283,8 @@ def acquired(*channels: tuple[int, int]) -> str:
     [
         ((1, 2, 3), [[1, 2, 3]], ((1, 1), (1, 2), (1, 3)), [0, 1, 2], 3, ()),
         ((3, 2, 1), [[1, 2, 3]], ((1, 1), (1, 2), (1, 3)), [0, 1, 2], 3, ()),
+        # however the .mrf sorts them
+        ((3, 1, 2), [[1], [2], [3]], ((1, 1), (2, 2), (3, 3)), [0, 1, 2], 3, ()),
         # channels are counted action by action
         ((1, 2, 3), [[2, 3], [1]], ((1, 2), (1, 3), (2, 1)), [0, 1, 2], 3, ()),
         # a gap is a blank channel in 6.7
