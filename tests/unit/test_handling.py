@@ -39,6 +39,7 @@ from support.fakes import a_delivery
 from support.workers import LATER, FakeWorker, a_real_request, a_worker
 
 LOCK = f"import.lock.{REQUEST_ID}"
+UNSUSPECTED = Judgement(Course.RUN)
 
 
 @dataclass
@@ -50,14 +51,12 @@ class Handled:
     logs: list[EventDict] = field(default_factory=list)
     hurry: threading.Event = field(default_factory=threading.Event)
 
-    def handle(
-        self, body: bytes | None = None, *, judgement: Judgement = Judgement(Course.RUN), **changes: Any
-    ) -> None:
+    def handle(self, body: bytes | None = None, *, judgement: Judgement = UNSUSPECTED, **changes: Any) -> None:
         """Hand it one delivery; by default of the usual request, which nobody suspects."""
         body = encode(a_real_request()) if body is None else body
         self.handle_delivery(a_delivery(self.worker.journal, body, **changes), judgement)
 
-    def handle_delivery(self, delivery: Delivery, judgement: Judgement = Judgement(Course.RUN)) -> None:
+    def handle_delivery(self, delivery: Delivery, judgement: Judgement = UNSUSPECTED) -> None:
         """Hand it this one, and keep what is logged."""
         with structlog.testing.capture_logs() as logs:
             Handler(self.worker.parts, self.pauses.append, self.hurry).handle(delivery, judgement)

@@ -21,6 +21,7 @@ DRAIN = [
     "taker.wait_done",
     "taker.close",
     "uploads.close",
+    "sweeper.stop",
     "gate.stop",
     "control.stop",
     "gateway.close",
@@ -65,7 +66,7 @@ class Bench:
         parts: Any = self.worker
         self.taker = Recorder("taker", self.journal, {"wait_done": lambda: self.idle.wait(0.01)})
         self.readiness = dict(self.worker._readiness())
-        for name in ("consuming", "publisher", "gate", "control", "gateway", "health"):
+        for name in ("consuming", "publisher", "sweeper", "gate", "control", "gateway", "health"):
             setattr(parts, f"_{name}", Recorder(name, self.journal))
         vars(parts._gate)["broken"] = False
         parts._taker = self.taker

@@ -32,6 +32,7 @@ from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
 from fleet_worker.slots import slot_count
+from fleet_worker.sweeper import Sweeper
 from fleet_worker.taker import Taker
 from fleet_worker.uploads import UploadPool
 from fleet_worker.uploadslots import UploadSlots
@@ -78,6 +79,12 @@ class Worker:
             cancelled=self._cancelled,
         )
         handler = Handler(self._parts, self._gate.close, self._hurry)
+        self._sweeper = Sweeper(
+            self._parts,
+            names.lock(f"sweep.{settings.omero.name}"),
+            interval_seconds=settings.worker.sweep_seconds,
+            ready=lambda: self._gate.problem is None,
+        )
         self._taker = Taker(
             self._source,
             handler.handle,
@@ -101,6 +108,7 @@ class Worker:
         self._publisher.start()
         self._control.start()
         self._gate.start()
+        self._sweeper.start()
         self._taker.start()
         _LOG.info(
             "worker started",
@@ -118,6 +126,7 @@ class Worker:
         self._finish(hurry)
         self._taker.close()
         self._parts.uploads.close()
+        self._sweeper.stop()
         self._gate.stop()
         self._control.stop()
         self._gateway.close()
