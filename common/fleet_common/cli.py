@@ -25,6 +25,7 @@ _SUMMARIES: Final = {
     "spool": "Look after requests that this host keeps until their outcome is known.",
     "plate": "Look at a plate without publishing it.",
     "work": "Take requests and import them into OMERO.",
+    "doctor": "Check whether a worker can run, and sweep what dead attempts left.",
     "status": "Show where requests and batches are.",
     "follow": "Follow one request until its outcome.",
     "cancel": "Cancel requests that wait or are in work.",

@@ -190,6 +190,7 @@ def test_exit_codes_never_change_and_each_has_a_meaning() -> None:
         "NOT_FOUND": 10,
         "TOO_LATE": 11,
         "NOT_KEPT": 12,
+        "UNFIT": 13,
         "INTERRUPTED": 130,
     }
     assert all(code.meaning.endswith(".") for code in Exit)

@@ -18,9 +18,9 @@ import pydantic
 from fleet_common.events import Result
 from fleet_common.messages import Batch, Name
 from fleet_common.recall import Found, Holding
-from fleet_common.settings import OmeroSettings, Settings
+from fleet_common.settings import Settings
 from fleet_worker.annotations import BATCH, BATCH_ID, DIFFERENCE, FAILED, LANE, RESULT, VERIFIED, result_from
-from fleet_worker.omero.address import OmeroAddress
+from fleet_worker.connect import omero_address
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.state import FilesetState, State, classify
 
@@ -35,7 +35,7 @@ def open_verifier(settings: Settings) -> Iterator[OmeroVerifier]:
         UsageError: The account has no password in the settings.
         RequestError: OMERO is away, or refuses the account.
     """
-    gateway = Gateway(_address(settings.omero), clock=time.monotonic)
+    gateway = Gateway(omero_address(settings.omero), clock=time.monotonic)
     try:
         gateway.open()
         yield OmeroVerifier(gateway)
@@ -117,14 +117,3 @@ def _id(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
-
-
-def _address(omero: OmeroSettings) -> OmeroAddress:
-    return OmeroAddress(
-        host=omero.host,
-        port=omero.port,
-        user=omero.user,
-        password=omero.read_password(),
-        verify_tls=omero.verify_tls,
-        ca_file=omero.ca_file,
-    )

@@ -24,11 +24,11 @@ from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
+from fleet_worker.connect import omero_address
 from fleet_worker.control import ControlWatch
 from fleet_worker.gate import Gate
 from fleet_worker.handling import Handler
 from fleet_worker.limits import slot_problems
-from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
 from fleet_worker.slots import slot_count
@@ -61,7 +61,7 @@ class Worker:
         locks = Locks(self._consuming, names=names)
         upload_names = names.slots(settings.omero.name, "upload", slot_count(settings.omero, "upload"))
         self._gateway = Gateway(
-            _omero_address(settings),
+            omero_address(settings.omero),
             clock=time.monotonic,
             min_free_bytes=settings.omero.min_free_bytes,
             on_keep_alive_failure=self._metrics.keep_alive_failures.inc,
@@ -180,7 +180,7 @@ class Worker:
     def _new_password(self) -> bool:
         """Whether the password file holds another password than the one that was refused; it is used from now on."""
         try:
-            address = _omero_address(self._settings)
+            address = omero_address(self._settings.omero)
         except UsageError:
             return False
         changed = address != self._gateway.address
@@ -239,15 +239,3 @@ def wait_for_signal(stop: threading.Event) -> None:
 def _down(link: Link) -> str | None:
     state = link.state
     return None if state.connected and not state.blocked else state.reason or "not connected"
-
-
-def _omero_address(settings: Settings) -> OmeroAddress:
-    omero = settings.omero
-    return OmeroAddress(
-        host=omero.host,
-        port=omero.port,
-        user=omero.user,
-        password=omero.read_password(),
-        verify_tls=omero.verify_tls,
-        ca_file=omero.ca_file,
-    )

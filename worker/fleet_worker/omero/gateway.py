@@ -123,6 +123,14 @@ class Gateway:
         """Free space in OMERO's data folder; None where the server cannot tell."""
         return self._call(vitals.free_bytes)
 
+    def read_only(self) -> tuple[str, ...]:
+        """What of the server is read-only: ``database``, ``repository``, both or nothing."""
+        return self._call(vitals.read_only)
+
+    def folder_template(self) -> str | None:
+        """How the server names the folders of imports (``omero.fs.repo.path``); None where it does not tell."""
+        return self._call(lambda connection: vitals.setting(connection, leftovers.TEMPLATE))
+
     def clock_difference_seconds(self, clock: Callable[[], float]) -> float:
         """How far the server's clock is ahead of ours, to half of a call's time.
 

@@ -28,7 +28,7 @@ MAX_FOLDERS: Final = 1000
 _STATES_AT_ONCE: Final = 500
 _MS: Final = 1000.0
 _TIME_OF_DAY: Final = re.compile(r"\d\d-\d\d-\d\d\.\d{3}")
-_TEMPLATE: Final = "omero.fs.repo.path"
+TEMPLATE: Final = "omero.fs.repo.path"
 _WHAT: Final = "the look-up of what dead attempts left"
 _LOG = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ def lost_folders(connection: Connection, older_than_seconds: float) -> tuple[Los
     Returns:
         At most `MAX_FOLDERS`, oldest first; nothing where the server names folders otherwise than by the time of day.
     """
-    if not ends_with_time(setting(connection, _TEMPLATE) or ""):
+    if not ends_with_time(setting(connection, TEMPLATE) or ""):
         _LOG.warning("folders are not looked at: omero.fs.repo.path does not end with %time%")
         return ()
     with translated(_WHAT):

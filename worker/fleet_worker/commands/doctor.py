@@ -1,0 +1,77 @@
+"""``omero-fleet doctor``: whether a worker can run with these settings, and what dead attempts left in OMERO."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+
+from fleet_common.cli import Context
+from fleet_common.errors import UsageError
+from fleet_common.exits import Exit
+from fleet_worker.checkup import Checkup
+from fleet_worker.findings import Finding, Verdict
+from fleet_worker.sweep import SweepReport, sweep
+
+_MARKS: Final = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
+
+
+@click.command()
+@click.option("--sweep", "sweeps", is_flag=True, help="Remove what dead attempts left in OMERO, if all else is well.")
+@click.option("--dry-run", is_flag=True, help="With --sweep: only say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def doctor(context: Context, /, *, sweeps: bool, dry_run: bool, as_json: bool) -> int:
+    """Check settings, shares, RabbitMQ and OMERO as a worker would, and say what to do.
+
+    Says what the slots may be with OMERO's thread settings, and refuses more; says what the delivery time-out of
+    RabbitMQ must be. Changes nothing without --sweep, which removes unfinished filesets of the fleet whose session is
+    closed, and import folders older than an hour that no fileset names, each as its owner.
+
+    \b
+    Examples:
+      omero-fleet --config worker.toml doctor
+      omero-fleet --config worker.toml doctor --sweep --dry-run
+    """
+    if dry_run and not sweeps:
+        raise UsageError("--dry-run says what --sweep would do: give both")
+    with Checkup(context.settings()) as checkup:
+        found = list(_shown(checkup.run(), quiet=as_json))
+        fit = not any(one.verdict is Verdict.FAIL for one in found)
+        report = sweep(checkup, dry_run=dry_run) if sweeps and fit else None
+        unreachable = checkup.unreachable
+    if as_json:
+        click.echo(json.dumps(_as_json(found, report), indent=2))
+    else:
+        _conclude(found, report, asked=sweeps)
+    if unreachable:
+        return Exit.UNREACHABLE
+    return Exit.OK if fit and not (report and report.failed) else Exit.UNFIT
+
+
+def _shown(findings: Iterable[Finding], *, quiet: bool) -> Iterable[Finding]:
+    for one in findings:
+        if not quiet:
+            click.echo(f"{_MARKS[one.verdict]}  {one.check}: {one.text}")
+            if one.advice:
+                click.echo(f"      {one.advice}")
+        yield one
+
+
+def _conclude(found: list[Finding], report: SweepReport | None, *, asked: bool) -> None:
+    failures = sum(one.verdict is Verdict.FAIL for one in found)
+    warnings = sum(one.verdict is Verdict.WARN for one in found)
+    if report is not None:
+        for piece in (*report.filesets, *report.folders):
+            click.echo(f"{piece.fate}  {piece.what} of {piece.owner} in {piece.group}  {piece.detail}".rstrip())
+        click.echo(f"swept: {len(report.filesets)} filesets, {len(report.folders)} folders found")
+    elif asked:
+        click.echo("not swept: mend what failed first")
+    click.echo(f"{failures} failed, {warnings} warnings: a worker {'can' if not failures else 'cannot'} run so")
+
+
+def _as_json(found: list[Finding], report: SweepReport | None) -> dict[str, Any]:
+    return {"findings": [asdict(one) for one in found], "sweep": report.as_json() if report else None}
