@@ -8,47 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
-from fleet_common.plates import Plate, Sizes, detect, problems
-from fleet_common.storage import Share, ShareReader, measure
-from fleet_stack.omero.bioformats import ReaderError, UsedFiles, ask
+from fleet_common.plates import Sizes, problems
+from fleet_common.storage import measure
+from fleet_stack.omero.bioformats import UsedFiles
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate, tiff
+from support.bioformats import Answer, compare
 
 DATA = Path(os.environ.get("FLEET_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One plate, as we read it and as Bio-Formats does."""
-
-    share: Share
-    plate: Plate
-    used: UsedFiles | ReaderError
-
-    @property
-    def reader_files(self) -> list[str]:
-        """What Bio-Formats lists, relative to the share, without folders: nothing can be uploaded for a folder."""
-        assert isinstance(self.used, UsedFiles), self.used
-        return [path.relative_to(self.share.root).as_posix() for path in self.used.files if not path.is_dir()]
-
-    @property
-    def reader_sizes(self) -> list[Sizes]:
-        """The sizes that Bio-Formats reports, in its order."""
-        assert isinstance(self.used, UsedFiles), self.used
-        return [Sizes(size.x, size.y, size.z, size.c, size.t) for size in self.used.sizes]
-
-    @property
-    def expected_sizes(self) -> list[Sizes]:
-        """The sizes of every image in the order of Bio-Formats: wells by row and column, then fields."""
-        assert self.plate.expected is not None
-        expected = self.plate.expected
-        positions = product(sorted(expected.wells), range(expected.fields_per_well))
-        return [expected.sizes_of((row, column, field)) for (row, column), field in positions]
 
 
 def small(**changes: object) -> PlateSpec:
@@ -170,23 +140,12 @@ def entry_of(made: MadePlate) -> Path:
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     """Every made plate as we read it and as Bio-Formats does."""
     root = tmp_path_factory.mktemp("share")
-    share = Share("hcs", root)
     entries: dict[str, Path] = {}
     for name, (spec, change) in (PLATES | {name: (small(), change) for name, change in BROKEN.items()}).items():
         made = make_plate(root / name, spec)
         change(made)
         entries[name] = entry_of(made)
-    used = ask(list(entries.values()))
-    plates = [read(share, entry) for entry in entries.values()]
-    return {name: Answer(share, plate, said) for name, plate, said in zip(entries, plates, used, strict=True)}
-
-
-def read(share: Share, entry: Path) -> Plate:
-    """Read a plate as producer and worker do."""
-    with ShareReader(share) as reader:
-        found, path = detect(PurePosixPath(entry.relative_to(share.root).as_posix()), reader)
-        assert found.name == "harmony"
-        return found.read(path, reader)
+    return compare(root, entries, "harmony")
 
 
 @pytest.mark.parametrize("name", PLATES)
@@ -195,7 +154,7 @@ def test_the_file_list_is_that_of_bioformats(answers: dict[str, Answer], name: s
     answer = answers[name]
     assert list(answer.plate.files) == answer.reader_files
     assert answer.plate.files[0] == answer.plate.entry
-    assert problems(answer.plate, measure(answer.share, answer.plate.files)) == ()
+    assert answer.missed == []
 
 
 @pytest.mark.parametrize("name", PLATES)
@@ -238,9 +197,8 @@ def test_a_real_measurement_is_read_alike() -> None:
     """An Opera Phenix export, one well of a 384-well plate."""
     if not (DATA / "harmony-phenix-1well").is_dir():
         pytest.skip(f"{DATA / 'harmony-phenix-1well'} is not there; FLEET_TEST_DATA names another folder")
-    share = Share("data", DATA.resolve())
-    entry = share.root / "harmony-phenix-1well" / "Images" / "Index.idx.xml"
-    answer = Answer(share, read(share, entry), ask([entry])[0])
+    entry = DATA.resolve() / "harmony-phenix-1well" / "Images" / "Index.idx.xml"
+    answer = compare(DATA.resolve(), {"phenix": entry}, "harmony")["phenix"]
     assert list(answer.plate.files) == answer.reader_files
     assert answer.expected_sizes == answer.reader_sizes == [Sizes(1080, 1080, 1, 6, 1)]
     assert answer.plate.expected is not None

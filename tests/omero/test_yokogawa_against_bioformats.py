@@ -9,53 +9,21 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 import tifffile
 
-from fleet_common.plates import Plate, Sizes, detect, problems
-from fleet_common.storage import Share, ShareReader, measure
 from fleet_stack.layout import cache_root
 from fleet_stack.omero import jars, java
-from fleet_stack.omero.bioformats import ReaderError, UsedFiles, ask
+from fleet_stack.omero.bioformats import ReaderError, UsedFiles
 from fleet_stack.plates import PlaneKey, PlateSpec, tiff
 from fleet_stack.plates.btsxml import Options
 from fleet_stack.plates.yokogawa import YokogawaPlate, make_yokogawa
+from support.bioformats import Answer, compare
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One plate, as we read it and as Bio-Formats does."""
-
-    share: Share
-    plate: Plate
-    used: UsedFiles | ReaderError
-
-    @property
-    def reader_files(self) -> list[str]:
-        """What Bio-Formats lists, relative to the share, without folders: nothing can be uploaded for a folder."""
-        assert isinstance(self.used, UsedFiles), self.used
-        return [path.relative_to(self.share.root).as_posix() for path in self.used.files if not path.is_dir()]
-
-    @property
-    def reader_sizes(self) -> list[Sizes]:
-        """The sizes that Bio-Formats reports, in its order."""
-        assert isinstance(self.used, UsedFiles), self.used
-        return [Sizes(size.x, size.y, size.z, size.c, size.t) for size in self.used.sizes]
-
-    @property
-    def expected_sizes(self) -> list[Sizes]:
-        """The sizes of every image in the order of Bio-Formats: wells by row and column, then fields."""
-        assert self.plate.expected is not None
-        expected = self.plate.expected
-        positions = product(sorted(expected.wells), range(expected.fields_per_well))
-        return [expected.sizes_of((row, column, field)) for (row, column), field in positions]
 
 
 Change = Callable[[YokogawaPlate], object]
@@ -178,25 +146,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, YokogawaPlate]:
 @pytest.fixture(scope="module")
 def answers(made: dict[str, YokogawaPlate]) -> dict[str, Answer]:
     """Every made plate as we read it and as Bio-Formats does."""
-    share = Share("hcs", made["plain"].folder.parent.parent)
-    used = ask([_entry(plate) for plate in made.values()])
-    plates = [_read(share, plate.folder) for plate in made.values()]
-    return {name: Answer(share, plate, said) for name, plate, said in zip(made, plates, used, strict=True)}
+    root = made["plain"].folder.parent.parent
+    return compare(root, {name: _entry(plate) for name, plate in made.items()}, "yokogawa")
 
 
 def _entry(plate: YokogawaPlate) -> Path:
     return next(path for path in plate.folder.iterdir() if path.suffix.lower() == ".wpi")
-
-
-def _read(share: Share, folder: Path) -> Plate:
-    with ShareReader(share) as reader:
-        found, path = detect(PurePosixPath(folder.relative_to(share.root).as_posix()), reader)
-        assert found.name == "yokogawa"
-        return found.read(path, reader)
-
-
-def _missed(answer: Answer) -> list[str]:
-    return [problem.path for problem in problems(answer.plate, measure(answer.share, answer.plate.files))]
 
 
 @pytest.mark.parametrize("name", PLATES)
@@ -205,7 +160,7 @@ def test_the_file_list_is_that_of_bioformats(answers: dict[str, Answer], name: s
     answer = answers[name]
     assert list(answer.plate.files) == answer.reader_files
     assert answer.plate.files[0] == answer.plate.entry
-    assert _missed(answer) == []
+    assert answer.missed == []
 
 
 @pytest.mark.parametrize("name", PLATES)
@@ -226,8 +181,8 @@ def test_the_expected_images_are_those_of_bioformats(answers: dict[str, Answer],
 def test_bioformats_drops_missing_files_where_we_name_them(answers: dict[str, Answer], name: str, lost: int) -> None:
     """This is why completeness is checked before anything is published."""
     answer = answers[name]
-    assert set(answer.plate.files) - set(answer.reader_files) == set(_missed(answer))
-    assert len(_missed(answer)) == lost
+    assert set(answer.plate.files) - set(answer.reader_files) == set(answer.missed)
+    assert len(answer.missed) == lost
     assert len(answer.reader_sizes) == 6
 
 
@@ -244,7 +199,7 @@ def test_the_reader_dies_where_we_say_what_is_missing(answers: dict[str, Answer]
     answer = answers[name]
     assert isinstance(answer.used, ReaderError)
     assert words in str(answer.used)
-    assert len(_missed(answer)) == 1
+    assert len(answer.missed) == 1
 
 
 def test_the_reader_loses_channels_where_we_ask_for_a_newer_one(answers: dict[str, Answer]) -> None:
