@@ -10,7 +10,6 @@ the routing key is the broker's word for the lane.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from fleet_common.broker import (
     WORKER,
     Buried,
 )
-from fleet_common.errors import RULES, Reason, RequestError, UsageError
+from fleet_common.errors import RULES, Reason, RequestError
 from fleet_common.messages import Batch, ImportRequest, decode
 
 UNROUTABLE: Final = "unroutable"
@@ -43,8 +42,6 @@ _NEXT_ACTIONS: Final = {
     UNROUTABLE: "Declare the lane with omero-fleet topology apply, then replay; or replay with --set lane=NAME.",
 }
 _LOOK: Final = "Read the logs of RabbitMQ and the workers, then replay."
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION: Final = re.compile(r"(?:[0-9]{1,6}[smhdw])+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,15 +279,3 @@ class Filter:
 
 def _is_called(letter: DeadLetter, beginning: str) -> bool:
     return letter.name.startswith(beginning.lower())
-
-
-def parse_duration(text: str) -> timedelta:
-    """A time such as ``90s``, ``30m``, ``2h``, ``3d``, ``1w`` or ``1d12h``.
-
-    Raises:
-        UsageError: It is no such time.
-    """
-    if not _DURATION.fullmatch(text):
-        raise UsageError(f"{text!r} is no duration: write for example 90s, 30m, 2h, 3d or 1d12h")
-    parts = re.findall(r"([0-9]+)([smhdw])", text)
-    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))

@@ -91,7 +91,7 @@ class TestSweep:
     """A whole sweep over a real server; the locks are stand-ins."""
 
     def test_debris_goes_and_everything_else_stays(
-        self, gateway: Gateway, omero_server: OmeroDescription, share: Path, tif: Path, monkeypatch: pytest.MonkeyPatch
+        self, gateway: Gateway, omero_server: OmeroDescription, share: Path, tif: Path
     ) -> None:
         """Given an image, a registered and a half sent fileset and a lost folder, only the image is left."""
         with gateway.sudo("alice", "screening") as dead:
@@ -101,18 +101,17 @@ class TestSweep:
             paths = [import_folder(dead, omero_server, one.fileset_id) for one in debris]
             kept = import_folder(dead, omero_server, whole)
         paths.append(lose_folder(gateway, omero_server, share, tif))
-        monkeypatch.setattr(module, "LOST_AFTER_SECONDS", 0.0)
         parts = Bench()
         parts.gateway = gateway
-        dry = module.sweep(parts, dry_run=True)
+        dry = module.sweep(parts, dry_run=True, lost_after_seconds=0)
         assert all(path.is_dir() for path in paths)
-        report = module.sweep(parts)
+        report = module.sweep(parts, lost_after_seconds=0)
         assert report.failed == ()
         assert {one.what for one in dry.filesets} == {one.what for one in report.filesets}
         assert {f"Fileset:{one.fileset_id}" for one in debris} <= {one.what for one in report.filesets}
         assert not any(path.exists() for path in paths)
         assert kept.is_dir()
-        assert module.sweep(parts) == module.SweepReport()
+        assert module.sweep(parts, lost_after_seconds=0) == module.SweepReport()
 
 
 class TestLiveSession:

@@ -14,20 +14,19 @@ from soak.telling import Key
 
 _SECONDS = 900.0
 
-Swept = Mapping[str, int] | None
-"""How much of what was removed; None where there is no such command."""
+Swept = Mapping[str, int]
+"""How much was found to remove, by what it was."""
 
 
 def sweep(fleet: Fleet) -> Swept:
-    """What ``omero-fleet doctor --sweep`` removed; None where there is no such command.
+    """What ``omero-fleet doctor --sweep`` removed, young folders too: nobody imports any more.
 
     Raises:
         StackError: It failed.
     """
-    if "--sweep" not in fleet.run("worker", "doctor", "--help").stdout:
-        return None
-    found: Mapping[str, list[object] | int] = json.loads(_said(fleet, "worker", "doctor", "--sweep", "--json"))
-    return {name: len(value) if isinstance(value, list) else int(value) for name, value in found.items()}
+    words = ("doctor", "--sweep", "--older-than", "0s", "--json")
+    found: Mapping[str, list[object]] = json.loads(_said(fleet, "worker", *words))["sweep"]
+    return {name: len(pieces) for name, pieces in found.items()}
 
 
 def statuses(fleet: Fleet) -> Mapping[Key, str]:

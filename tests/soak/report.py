@@ -35,7 +35,7 @@ class Report:
         lost: Requests with neither a fileset nor a dead letter.
         wrong: Other things that are not as they should be.
         debris: What dead attempts left behind, after the sweep.
-        swept: What the sweep at the end found to remove; None where there is no such command.
+        swept: What the sweep at the end found to remove.
         repeated_dead_letters: Dead letters beyond one per request: at least once is what a broker can promise.
         mishaps: What workers did that nobody asked for.
         recovery_seconds: The longest time until the next request was settled, by kind of fault.
@@ -59,7 +59,7 @@ class Report:
     lost: int
     wrong: int
     debris: int
-    swept: Mapping[str, int] | None
+    swept: Mapping[str, int]
     repeated_dead_letters: int
     mishaps: int
     recovery_seconds: Mapping[str, float]
@@ -91,8 +91,8 @@ def rows(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _swept(swept: Mapping[str, int] | None) -> str:
-    return "no such command" if swept is None else ", ".join(f"{count} {what}" for what, count in swept.items())
+def _swept(swept: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in swept.items())
 
 
 def _fault(report: Report, kind: str) -> str:

@@ -138,12 +138,13 @@ class Run:
         self._crew.close()
 
     def look(self) -> tuple[list[Expected], Evidence, Swept]:
-        """Sweep, and see what there is."""
-        swept = sweep(self._stage.fleet)
-        self._diary.say(f"swept: {swept}; looking at what there is")
+        """Wait for what dies slowly, sweep, and see what there is."""
         with logged_in(self._stage.fleet.stack.omero, "root") as root:
             eyes = OmeroEyes(root, self._stage.repository)
+            # What an open session made is no debris yet: its worker might still be alive.
             self._await_sessions(eyes)
+            swept = sweep(self._stage.fleet)
+            self._diary.say(f"swept: {swept}; looking at what there is")
             evidence = Evidence(
                 held=eyes.filesets(),
                 dead=self._stage.eyes.dead_letters(),

@@ -10,7 +10,6 @@ from fleet_common.metrics import Metrics
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.serverfacts import LostFolder
 from fleet_worker.omero.state import FilesetState
-from fleet_worker.sweep import LOST_AFTER_SECONDS
 from support.fakes import FakeLocks, FakeOmero, Journal
 
 
@@ -22,11 +21,13 @@ class Sweepable(FakeOmero):
         found: What the first look finds, whatever has become of it by the second.
         folders: Lost ones.
         used: Paths of folders that a fileset uses by now.
+        asked_age_seconds: How old folders had to be.
     """
 
     found: list[FilesetState] = field(default_factory=list)
     folders: list[LostFolder] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    asked_age_seconds: float = -1.0
 
     def unfinished(self) -> tuple[FilesetState, ...]:
         """The first look."""
@@ -35,8 +36,8 @@ class Sweepable(FakeOmero):
 
     def lost_folders(self, older_than_seconds: float) -> tuple[LostFolder, ...]:
         """All of them, however old."""
-        assert older_than_seconds == LOST_AFTER_SECONDS
         self.journal.write("lost folders")
+        self.asked_age_seconds = older_than_seconds
         return tuple(self.folders)
 
     def in_use(self, folder: LostFolder) -> bool:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fleet_common import deadview
 from fleet_common.broker import Buried
-from fleet_common.dead import UNKNOWN, Filter, gather, parse_duration, read_letter
+from fleet_common.dead import UNKNOWN, Filter, gather, read_letter
+from fleet_common.durations import parse_duration
 from fleet_common.errors import RULES, Reason, UsageError
 from fleet_common.messages import encode
 from support.builders import BATCH, NOW, REQUEST_ID, a_request

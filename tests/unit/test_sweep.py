@@ -127,6 +127,12 @@ class TestFolders:
         assert bench.journal.steps[-3:] == ["sudo alice screening", f"delete {FOLDER.path}", "session closed"]
         assert bench.counted("swept_directories") == 1.0
 
+    @pytest.mark.parametrize(("chosen", "asked_seconds"), [({}, 3600.0), ({"lost_after_seconds": 0.0}, 0.0)])
+    def test_only_old_ones_are_asked_for(self, bench: Bench, chosen: dict[str, float], asked_seconds: float) -> None:
+        """An hour, unless a person knows that nobody imports."""
+        sweep(bench, **chosen)  # type: ignore[arg-type]
+        assert bench.omero.asked_age_seconds == asked_seconds
+
     def test_one_that_a_fileset_uses_by_now_is_left_alone(self, bench: Bench) -> None:
         """Asked right before it would be deleted."""
         bench.omero.folders = [FOLDER]

@@ -107,18 +107,25 @@ def never() -> bool:
     return False
 
 
-def sweep(parts: SweepParts, *, dry_run: bool = False, stop: Callable[[], bool] = never) -> SweepReport:
+def sweep(
+    parts: SweepParts,
+    *,
+    dry_run: bool = False,
+    lost_after_seconds: float = LOST_AFTER_SECONDS,
+    stop: Callable[[], bool] = never,
+) -> SweepReport:
     """Find debris and delete it, each piece as its owner; what fails does not keep the rest.
 
     Args:
         parts: Of the worker.
         dry_run: Only say what would be deleted; takes no lock, so a request that is in work may be named, too.
+        lost_after_seconds: How old a folder without a fileset must be, by the server's clock.
         stop: Asked between two pieces; True ends the sweep.
 
     Raises:
         RequestError: OMERO cannot be asked what there is.
     """
-    return _Sweep(parts, dry_run=dry_run, stop=stop).run()
+    return _Sweep(parts, dry_run=dry_run, lost_after_seconds=lost_after_seconds, stop=stop).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +141,18 @@ class _Piece:
 class _Sweep:
     """One sweep; used once."""
 
-    def __init__(self, parts: SweepParts, *, dry_run: bool, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, parts: SweepParts, *, dry_run: bool, lost_after_seconds: float, stop: Callable[[], bool]
+    ) -> None:
         self._parts = parts
+        self._lost_after_seconds = lost_after_seconds
         self._dry_run = dry_run
         self._stop = stop
 
     def run(self) -> SweepReport:
         filesets = tuple(self._each(map(self._of_fileset, self._parts.gateway.unfinished())))
         # Asked for afterwards: a fileset whose folder could not be deleted leaves a lost one.
-        lost = () if self._stop() else self._parts.gateway.lost_folders(LOST_AFTER_SECONDS)
+        lost = () if self._stop() else self._parts.gateway.lost_folders(self._lost_after_seconds)
         return SweepReport(filesets, tuple(self._each(map(self._of_folder, lost))))
 
     def _of_fileset(self, state: FilesetState) -> _Piece:

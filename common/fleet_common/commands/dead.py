@@ -19,7 +19,8 @@ from fleet_common.broker import BrokerUnavailable, DeadQueue, Link, Publisher
 from fleet_common.cli import Context
 from fleet_common.commands.deadwork import Desk, Report, now, operator_of, put_back_all, remove_all
 from fleet_common.connect import broker_address, broker_names
-from fleet_common.dead import DeadLetter, Filter, Held, gather, parse_duration, read_letter
+from fleet_common.dead import DeadLetter, Filter, Held, gather, read_letter
+from fleet_common.durations import parse_duration
 from fleet_common.errors import UsageError
 from fleet_common.exits import Exit
 from fleet_common.replays import CHANGEABLE, Replay, parse_changes, plan

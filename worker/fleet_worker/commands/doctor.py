@@ -10,11 +10,12 @@ from typing import Any, Final
 import click
 
 from fleet_common.cli import Context
+from fleet_common.durations import parse_duration
 from fleet_common.errors import UsageError
 from fleet_common.exits import Exit
 from fleet_worker.checkup import Checkup
 from fleet_worker.findings import Finding, Verdict
-from fleet_worker.sweep import SweepReport, sweep
+from fleet_worker.sweep import LOST_AFTER_SECONDS, SweepReport, sweep
 
 _MARKS: Final = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
 
@@ -22,26 +23,30 @@ _MARKS: Final = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
 @click.command()
 @click.option("--sweep", "sweeps", is_flag=True, help="Remove what dead attempts left in OMERO, if all else is well.")
 @click.option("--dry-run", is_flag=True, help="With --sweep: only say what would be removed.")
+@click.option("--older-than", metavar="TIME", help="With --sweep: folders at least so old: 90s, 2h. Default: 1h.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def doctor(context: Context, /, *, sweeps: bool, dry_run: bool, as_json: bool) -> int:
+def doctor(context: Context, /, *, sweeps: bool, dry_run: bool, older_than: str | None, as_json: bool) -> int:
     """Check settings, shares, RabbitMQ and OMERO as a worker would, and say what to do.
 
     Says what the slots may be with OMERO's thread settings, and refuses more; says what the delivery time-out of
     RabbitMQ must be. Changes nothing without --sweep, which removes unfinished filesets of the fleet whose session is
-    closed, and import folders older than an hour that no fileset names, each as its owner.
+    closed, and import folders older than an hour that no fileset names, each as its owner. Younger folders are safe
+    to remove once no worker and no other client imports.
 
     \b
     Examples:
       omero-fleet --config worker.toml doctor
       omero-fleet --config worker.toml doctor --sweep --dry-run
+      omero-fleet --config worker.toml doctor --sweep --older-than 5m
     """
-    if dry_run and not sweeps:
-        raise UsageError("--dry-run says what --sweep would do: give both")
+    if (dry_run or older_than) and not sweeps:
+        raise UsageError("--dry-run and --older-than say how to sweep: give --sweep, too")
+    lost_after_seconds = parse_duration(older_than).total_seconds() if older_than else LOST_AFTER_SECONDS
     with Checkup(context.settings()) as checkup:
         found = list(_shown(checkup.run(), quiet=as_json))
         fit = not any(one.verdict is Verdict.FAIL for one in found)
-        report = sweep(checkup, dry_run=dry_run) if sweeps and fit else None
+        report = sweep(checkup, dry_run=dry_run, lost_after_seconds=lost_after_seconds) if sweeps and fit else None
         unreachable = checkup.unreachable
     if as_json:
         click.echo(json.dumps(_as_json(found, report), indent=2))
