@@ -64,7 +64,8 @@ def facility(version: str) -> Iterator[Facility]:
         layout = Layout.for_name(STACK)
         shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
         for folder in shares.values():
-            folder.mkdir(parents=True, exist_ok=True)
+            # An empty share looks to the fleet like one that is not mounted.
+            (folder / "something").mkdir(parents=True, exist_ok=True)
         extra = {"broker": {"retry_tiers_seconds": TIERS_SECONDS}}
         fleet = Fleet(description, layout.state / "fleet", shares, extra=extra)
         fleet.apply_topology()

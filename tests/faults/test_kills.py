@@ -64,7 +64,8 @@ def play(kill: Kill, stage: Scene) -> list[Ending]:
         seen[name] = seen.get(name, 0) + 1
         stage.killed(worker, name, seen[name])
     stage.worker(*SLOWLY)
-    return [stage.ending(request_id, plate)]
+    # Between fileset and folder nothing says any more whose the folder was.
+    return [stage.ending(request_id, plate, lost_folder="deleting" in kill.points)]
 
 
 ROWS: Final = [Row(name, partial(play, kill), 20 + 10 * len(kill.points)) for name, kill in KILLS.items()]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import omero
+import omero.model
+import omero.rtypes
 import omero.sys
 from omero.gateway import BlitzGateway
 
@@ -37,6 +39,7 @@ _UNFINISHED: Final = """
     where a.ns = 'omero-import-fleet/request'
     and f.id not in (select i.fileset.id from Image i where i.fileset is not null)
 """
+_LENT: Final = "select s.uuid from Session s where s.closed is null and s.sudoer is not null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +151,19 @@ class Proof:
         named = {self._repository / row[0] for row in self.query("select f.templatePrefix from Fileset f")}
         return sorted(folder for folder in self._import_folders() if folder not in named)
 
-    def unfinished(self, but: Collection[int] = ()) -> list[int]:
+    def unfinished(self) -> list[int]:
         """Filesets of the fleet without an image."""
-        return sorted({row[0] for row in self.query(_UNFINISHED)} - set(but))
+        return sorted(row[0] for row in self.query(_UNFINISHED))
+
+    def end_sessions(self) -> None:
+        """Do what OMERO does to the sessions of silent clients: end all that were opened for somebody else."""
+        service = self._root().c.sf.getSessionService()
+        for (uuid,) in self.query(_LENT):
+            session = omero.model.SessionI()
+            session.uuid = omero.rtypes.rstring(uuid)
+            # Every call takes one reference away, the last one the session.
+            while service.closeSession(session) > 0:
+                pass
 
     def close(self) -> None:
         """Log out."""
