@@ -54,7 +54,7 @@ def refusing(deceived: Facility) -> Iterator[WorkerProcess]:
     """A worker that trusts the wrong authority, and has tried all its connections."""
     made = deceived.fleet.start_worker("deceived", deceived.layout.ports.spare[3])
     try:
-        until(lambda: all("certificate" in text for text in problems(made).values()), 60, "three refusals")
+        until(lambda: all("certificate" in text for text in problems(made).values()), 60, "four refusals")
         yield made
     finally:
         made.stop()
@@ -88,7 +88,7 @@ def test_an_image_is_imported_over_verified_tls(secure: Facility, worker: Worker
 def test_a_worker_does_not_talk_to_servers_that_it_cannot_verify(refusing: WorkerProcess) -> None:
     """It says so of each connection, is alive, and waits."""
     found = problems(refusing)
-    assert found.keys() == {"rabbitmq-consume", "rabbitmq-publish", "omero"}
+    assert found.keys() == {"rabbitmq-consume", "rabbitmq-publish", "control", "omero"}
     assert all("certificate" in text for text in found.values())
     assert (refusing.fetch("/readyz")[0], refusing.fetch("/healthz")[0]) == (503, 200)
 
