@@ -15,6 +15,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from fleet_common.exits import Exit
 from fleet_stack.fleet import WorkerProcess
 from fleet_stack.plates import MadePlate, PlaneKey, PlateSpec
 from fleet_stack.readback import compare_plate, logged_in
@@ -23,6 +24,8 @@ from support.facility import Facility, Submitted
 DATA = Path(os.environ.get("FLEET_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 HARMONY, LEICA, IMAGEXPRESS = "harmony-phenix-1well", "leica-lif", "imagexpress-export-2wells-2timepoints"
 CHANNELS = 6
+CUT_BYTES = 4096
+"""Inside the XML with which a LIF begins."""
 
 pytestmark = pytest.mark.skipif(
     not (DATA / HARMONY).is_dir(), reason=f"no real acquisitions in {DATA}; FLEET_TEST_DATA names another folder"
@@ -113,6 +116,16 @@ def test_a_lif_is_one_fileset_with_three_images(
     assert sorted(row[0] for row in rows) == sorted(result["image_ids"])
 
 
+def test_a_plate_that_plans_more_than_it_holds_is_not_published(facility: Facility) -> None:
+    """An ImageXpress export of two of four channels and two of six time points: each image that misses is named."""
+    source = copied(facility, "confocal", IMAGEXPRESS)
+    done = facility.submit(source, target="Screen:+name:ImageXpress", wait=False)
+    assert (done.exit_code, done.requests) == (Exit.REFUSED, [])
+    assert "manifest-differs" in done.errors
+    assert "well B02, field 1, channel 3, plane 1, time point 1" in done.errors
+    assert facility.query("select s.id from Screen s where s.name = 'ImageXpress'") == []
+
+
 @dataclass(frozen=True)
 class Refused:
     """An import that the server's Bio-Formats could not do."""
@@ -128,12 +141,11 @@ class Refused:
 
 @pytest.fixture(scope="module")
 def refused(facility: Facility, workers: tuple[WorkerProcess, WorkerProcess]) -> Refused:
-    """Given an ImageXpress plate that plans more than it holds, when its HTD is submitted, then it is refused.
-
-    The reader of Bio-Formats 6.7 looks for the images of the first planned site, and finds none beside the HTD.
-    """
-    source = copied(facility, "confocal", IMAGEXPRESS) / "9987.HTD"
-    done = facility.submit(source, target="Dataset:+name:ImageXpress")
+    """Given a file of a Leica confocal that a full disk has cut, when it is submitted, then it is refused."""
+    source = copied(facility, "confocal", LEICA) / "testdata_2channel_xz.lif"
+    cut = source.with_name("cut.lif")
+    cut.write_bytes(source.read_bytes()[:CUT_BYTES])
+    done = facility.submit(cut, target="Dataset:+name:cut")
     assert done.requests, done.errors + workers[0].tail() + workers[1].tail()
     return Refused(facility, done)
 
@@ -143,7 +155,7 @@ def test_what_bio_formats_cannot_open_is_dead_with_that_reason(refused: Refused)
     assert (refused.done.exit_code, refused.done.states) == (6, ["dead"])
     status = refused.done.only
     assert (status["reason"], status["attempt"]) == ("reader-failed", 1)
-    assert "confocal/real/imagexpress-export-2wells-2timepoints/9987.HTD" in status["message"]
+    assert "confocal/real/leica-lif/cut.lif" in status["message"]
     assert "Bio-Formats" in status["next_action"]
 
 
@@ -151,17 +163,16 @@ def test_the_dead_letter_says_which_reader_failed(refused: Refused) -> None:
     """The operator finds what the server said beside the request."""
     headers = refused.facility.dead_letter(refused.request_id)
     assert headers["reason"] == "reader-failed"
-    assert "IndexOutOfBounds" in headers["log-tail"]
-    assert "at loci.formats.in.MetaxpressTiffReader.findPixelsFiles" in headers["log-tail"]
+    assert "at loci.formats.in.LIFReader" in headers["log-tail"]
 
 
 def test_nothing_of_a_refused_import_stays_in_omero(refused: Refused) -> None:
     """No fileset, no file, no folder."""
     assert refused.facility.filesets_of(refused.request_id) == []
-    assert refused.facility.query("select o.id from OriginalFile o where o.name = '9987.HTD'") == []
-    assert refused.facility.query("select e.id from FilesetEntry e where e.clientPath like '%9987.HTD'") == []
+    assert refused.facility.query("select o.id from OriginalFile o where o.name = 'cut.lif'") == []
+    assert refused.facility.query("select e.id from FilesetEntry e where e.clientPath like '%cut.lif'") == []
     repository = next(refused.facility.layout.omero.glob("**/ManagedRepository"))
-    assert list(repository.rglob("9987*")) == []
+    assert list(repository.rglob("cut.lif")) == []
 
 
 def test_a_refused_import_leaves_the_workers_ready(
