@@ -8,6 +8,7 @@
 :mod:`listing`            list a tree in one pass, measure the files of a manifest
 :mod:`manifests`          count, bytes and digest
 :mod:`reading`            what plate formats read through
+:mod:`tiffs`              whether a TIFF is whole, without its pixels
 ========================  =======================================================================================
 """
 
@@ -17,9 +18,11 @@ from fleet_common.storage.opening import OpenFiles, open_regular
 from fleet_common.storage.paths import check_relative, join
 from fleet_common.storage.reading import ShareReader
 from fleet_common.storage.shares import Share, Shares
+from fleet_common.storage.tiffs import Judgement, Wholeness, judge, looks_like_tiff
 
 __all__ = [
     "MAX_FILES",
+    "Judgement",
     "Listing",
     "ManifestEntry",
     "ManifestSummary",
@@ -27,11 +30,14 @@ __all__ = [
     "Share",
     "ShareReader",
     "Shares",
+    "Wholeness",
     "check_relative",
     "digest",
     "entries_of",
     "join",
+    "judge",
     "list_tree",
+    "looks_like_tiff",
     "measure",
     "open_regular",
     "summarise",
