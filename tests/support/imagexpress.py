@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import tifffile
 
-from fleet_common.errors import Reason, failure
-from fleet_common.plates import Names, Plate, detect, problems
+from fleet_common.plates import Plate, detect, problems
 from fleet_common.plates.imagexpress import ImageXpressFormat
 from fleet_common.storage import Share, ShareReader, measure
 from fleet_stack.plates import PlateSpec
 from fleet_stack.plates.imagexpress import ImageXpressPlate, Options, htd
+from support.memory import Memory
 
 FORMAT = ImageXpressFormat()
 FOLDER = PurePosixPath("hcs/P1")
@@ -31,37 +31,6 @@ def _tiff() -> bytes:
 
 TIFF = _tiff()
 """An image of 8 x 6 pixels."""
-
-
-class Memory:
-    """A reader over files in memory, by their paths, which shows that the format needs nothing else."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.files = dict(files)
-
-    def open(self, path: PurePosixPath) -> io.BytesIO:
-        """See Reader."""
-        if str(path) not in self.files:
-            raise failure(Reason.MANIFEST_DIFFERS, f"{path} is not there")
-        if not self.files[str(path)]:
-            raise failure(Reason.FILE_EMPTY, f"{path} is empty")
-        return io.BytesIO(self.files[str(path)])
-
-    def names(self, folder: PurePosixPath) -> Names:
-        """See Reader."""
-        prefix = f"{folder}/" if folder.parts else ""
-        below = [path.removeprefix(prefix) for path in self.files if path.startswith(prefix)]
-        files = tuple(name for name in below if "/" not in name)
-        return Names(files, tuple({name.split("/")[0] for name in below if "/" in name}))
-
-    def is_folder(self, path: PurePosixPath) -> bool:
-        """See Reader."""
-        return not path.parts or any(name.startswith(f"{path}/") for name in self.files)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """As they would be measured."""
-        return {path: len(content) for path, content in self.files.items()}
 
 
 def plan(*changes: tuple[str, str], spec: PlateSpec = SPEC, options: Options | None = None) -> bytes:

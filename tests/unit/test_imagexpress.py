@@ -16,7 +16,8 @@ from fleet_common.plates.imagexpress import htd
 from fleet_common.plates.imagexpress.htd import Plan, parse
 from fleet_stack.plates import PlateSpec
 from fleet_stack.plates.imagexpress import Options
-from support.imagexpress import ENTRY, FORMAT, PLATE_ID, TIFF, Memory, plan, read
+from support.imagexpress import ENTRY, FORMAT, PLATE_ID, TIFF, plan, read
+from support.memory import Memory
 
 ROW1 = '"WellsSelection1", TRUE, TRUE, FALSE'
 SITES = '"SiteSelection1", TRUE, TRUE'

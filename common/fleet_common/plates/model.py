@@ -35,10 +35,17 @@ class Bytes(Protocol):
         """Return up to ``size`` bytes, none at the end."""
 
 
+class SeekableBytes(Bytes, Protocol):
+    """An open file of bytes that can be read from any place."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to an offset from the beginning, and return it."""
+
+
 class Reader(Protocol):
     """All that a plate format may ask of the world; every path is relative to the share."""
 
-    def open(self, path: PurePosixPath) -> AbstractContextManager[Bytes]:
+    def open(self, path: PurePosixPath) -> AbstractContextManager[SeekableBytes]:
         """Open a regular file that is not empty."""
 
     def names(self, folder: PurePosixPath) -> Names:

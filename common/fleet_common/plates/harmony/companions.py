@@ -15,6 +15,7 @@ from typing import Final
 
 from fleet_common.errors import Reason, failure
 from fleet_common.names import printable
+from fleet_common.plates.javaorder import java_order
 from fleet_common.plates.model import Reader
 from fleet_common.storage.paths import join
 
@@ -40,20 +41,18 @@ def companions(entry: PurePosixPath, reader: Reader) -> tuple[str, ...]:
 def _walk(measurement: PurePosixPath, images: str, reader: Reader) -> Iterator[PurePosixPath]:
     names = reader.names(measurement)
     folders = set(names.folders)
-    for name in _in_java_order((*names.files, *names.folders)):
+    for name in _seen((*names.files, *names.folders)):
         path = join(measurement, name)
         if name not in folders:
             yield path
         elif name != images:
             children = reader.names(path).files
-            yield from (join(path, child) for child in _in_java_order(children) if not _is_image(child))
+            yield from (join(path, child) for child in _seen(children) if not _is_image(child))
 
 
-def _in_java_order(names: Iterable[str]) -> list[str]:
-    """Sort as ``java.lang.String`` compares, by UTF-16 code units, without hidden names."""
-    return sorted(
-        (name for name in names if not name.startswith(".")), key=lambda name: name.encode("utf-16-be", "replace")
-    )
+def _seen(names: Iterable[str]) -> list[str]:
+    """Without hidden names."""
+    return java_order(name for name in names if not name.startswith("."))
 
 
 def _is_image(name: str) -> bool:

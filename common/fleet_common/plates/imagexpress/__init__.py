@@ -19,7 +19,7 @@ from fleet_common.plates.imagexpress.htd import Plan, parse
 from fleet_common.plates.imagexpress.layout import Layout, lay_out
 from fleet_common.plates.imagexpress.names import THUMB, thumbnails
 from fleet_common.plates.model import Expected, Names, Plate, Reader, Sizes
-from fleet_common.plates.yokogawa.tiff import NotTiff, extent
+from fleet_common.plates.tiff import extent_of
 
 READER: Final = "loci.formats.in.MetaxpressTiffReader"
 ENDING: Final = ".htd"
@@ -128,7 +128,7 @@ def _refuse_unreadable(entry: PurePosixPath, top: Names) -> None:
 
 def _expected(entry: PurePosixPath, plan: Plan, made: Layout, reader: Reader) -> Expected | None:
     """None as long as no image tells how large they are; the reader asks the first that is there."""
-    size = next(filter(None, (_extent(path, reader) for path in made.first_files[:_TRIED_TIFFS])), None)
+    size = next(filter(None, (extent_of(path, reader) for path in made.first_files[:_TRIED_TIFFS])), None)
     if size is None:
         return None
     return Expected(
@@ -141,15 +141,3 @@ def _expected(entry: PurePosixPath, plan: Plan, made: Layout, reader: Reader) ->
         sizes=Sizes(*size, plan.steps, len(plan.waves), plan.timepoints),
         channels=plan.waves,
     )
-
-
-def _extent(path: PurePosixPath, reader: Reader) -> tuple[int, int] | None:
-    try:
-        with reader.open(path) as stream:
-            return extent(stream)
-    except NotTiff:
-        return None
-    except RequestError as error:
-        if error.reason in (Reason.FILE_EMPTY, Reason.MANIFEST_DIFFERS):
-            return None
-        raise

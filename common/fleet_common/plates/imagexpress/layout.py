@@ -23,12 +23,12 @@ from fleet_common.plates.imagexpress.names import (
     ENDINGS,
     Place,
     is_thumb,
-    java_order,
     place_of,
     plain_rest,
     site_order,
     well_prefix,
 )
+from fleet_common.plates.javaorder import java_order
 from fleet_common.plates.model import Names, Plane, Reader, WellPosition
 from fleet_common.storage.paths import join
 

@@ -7,11 +7,12 @@ the GUID in its database and leaves it out in exports. Thumbnails hold ``_thumb`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from fleet_common.plates.imagexpress.htd import Plan
+from fleet_common.plates.javaorder import java_order
 from fleet_common.plates.model import Names, WellPosition, well_name
 from fleet_common.storage.paths import join
 
@@ -82,8 +83,3 @@ def thumbnails(folder: PurePosixPath, names: Names) -> Iterator[str]:
     for name in java_order(names.files):
         if name.lower().find(THUMB) > 0 and not name.startswith("."):
             yield str(join(folder, name))
-
-
-def java_order(names: Iterable[str]) -> list[str]:
-    """Sort as ``java.lang.String`` compares, by UTF-16 code units."""
-    return sorted(names, key=lambda name: name.encode("utf-16-be", "replace"))

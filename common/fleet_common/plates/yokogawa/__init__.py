@@ -3,9 +3,9 @@
 A measurement is one folder with ``<plate>.wpi``, ``MeasurementData.mlf``, ``MeasurementDetail.mrf``, the settings
 ``.mes``, the plate product ``.wpp``, shading corrections, and one TIFF per plane. Opened by
 ``loci.formats.in.CV7000Reader``. A measurement without ``.mlf``, ``.mrf`` or ``.mes`` is one that is still being
-written or copied: it is read, and the missing file is among its files. :mod:`xml` reads the files of the instrument,
-:mod:`records` keeps what they say, :mod:`channels` numbers the channels, :mod:`layout` makes wells and planes,
-:mod:`files` lists the files, :mod:`tiff` measures an image.
+written or copied: it is read, and the missing file is among its files. :mod:`records` keeps what the files of the
+instrument say, :mod:`channels` numbers the channels, :mod:`layout` makes wells and planes, :mod:`files` lists the
+files.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import ClassVar, Final, NamedTuple, TypeVar
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.names import printable
 from fleet_common.plates.model import End, Plate, Reader
-from fleet_common.plates.yokogawa import tiff
+from fleet_common.plates.tiff import extent_of
+from fleet_common.plates.xmlstream import Dialect, Receiver, parse
 from fleet_common.plates.yokogawa.files import DATA, DETAIL, file_list, named_by_data, named_by_detail
 from fleet_common.plates.yokogawa.layout import Extent, Layout, Measurement, lay_out, plain_planes
 from fleet_common.plates.yokogawa.records import MeasurementData, MeasurementDetail, MeasurementSettings, PlateInfo
-from fleet_common.plates.yokogawa.xml import Receiver, parse
 
 READER: Final = "loci.formats.in.CV7000Reader"
 ENDING: Final = ".wpi"
+DIALECT: Final = Dialect(lone_bracket=True)
 
 _SNIFF_BYTES: Final = 1024
 
@@ -44,7 +45,7 @@ class _Folder(NamedTuple):
             return None
         try:
             with self.reader.open(self.path / name) as stream:
-                parse(stream, str(self.path / name), receiver)
+                parse(stream, str(self.path / name), receiver, DIALECT)
         except RequestError as error:
             if error.reason is Reason.FILE_EMPTY:
                 return None
@@ -133,7 +134,7 @@ def _refuse_second_plate(entry: PurePosixPath, present: Iterable[str]) -> None:
 def _read(entry: PurePosixPath, folder: _Folder) -> _Files:
     info = PlateInfo()
     with folder.reader.open(entry) as stream:
-        parse(stream, str(entry), info)
+        parse(stream, str(entry), info, DIALECT)
     detail = folder.read(DETAIL, MeasurementDetail())
     data = folder.read(DATA, MeasurementData())
     if data is not None and not any(record.name for record in data.records):
@@ -170,14 +171,9 @@ def _extent(folder: _Folder, data: MeasurementData, detail: MeasurementDetail) -
     """That of the first TIFF that is there, as Bio-Formats; else what the ``.mrf`` says."""
     first = next((record.name for record in data.records if record.name in folder.present), None)
     if first is not None:
-        try:
-            with folder.reader.open(folder.path / first) as stream:
-                return Extent(*tiff.extent(stream))
-        except tiff.NotTiff:
-            pass
-        except RequestError as error:
-            if error.reason is not Reason.FILE_EMPTY:
-                raise
+        size = extent_of(folder.path / first, folder.reader)
+        if size is not None:
+            return Extent(*size)
     return next((Extent(channel.x, channel.y) for channel in detail.channels if channel.x and channel.y), None)
 
 

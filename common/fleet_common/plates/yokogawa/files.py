@@ -13,6 +13,7 @@ from typing import Final
 
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.names import check_component, printable
+from fleet_common.plates.javaorder import java_order
 from fleet_common.plates.yokogawa.records import MeasurementData, MeasurementDetail
 from fleet_common.storage.paths import join
 
@@ -35,10 +36,8 @@ def file_list(entry: PurePosixPath, present: Iterable[str], named: Iterable[str]
     taken.discard(entry.name)
     for name in taken:
         check_component(name)
-    # as java.lang.String compares
-    in_order = sorted(taken, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
     prefix = f"{entry.parent}/" if entry.parent.parts else ""
-    return (str(entry), *(f"{prefix}{name}" for name in in_order))
+    return (str(entry), *(f"{prefix}{name}" for name in java_order(taken)))
 
 
 def named_by_data(path: PurePosixPath, data: MeasurementData) -> Iterator[str]:

@@ -3,7 +3,7 @@
 ``<plate>.wpi`` names the plate, ``MeasurementData.mlf`` lists a record per plane, ``MeasurementDetail.mrf`` has the
 channels, the times and the names of the other files, and the settings (``.mes``) say which action acquires which
 channel. Attributes are required where Bio-Formats (``CV7000Reader``) fails without them. One tuple is kept per record,
-nothing else. The parser beside it (:mod:`xml`) calls it, :mod:`layout` makes the plate of what it collected. Used by
+nothing else. :mod:`fleet_common.plates.xmlstream` calls it, :mod:`layout` makes the plate of what it collected. Used by
 one thread.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from fleet_common.plates.model import InstrumentError, well_name
-from fleet_common.plates.yokogawa.xml import Broken, number
+from fleet_common.plates.xmlstream import Broken, number
 
 MAX_RECORDS: Final = 2_000_000
 MAX_CHANNELS: Final = 1_000

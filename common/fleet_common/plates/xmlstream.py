@@ -1,16 +1,16 @@
-"""Streams a Yokogawa XML file through expat and hands over its elements, within bounds.
+"""Streams a vendor's XML file through expat and hands over its elements, within bounds.
 
-Nothing of the document is kept here but the text of the element that a receiver asked for: a ``MeasurementData.mlf`` of
-100 MB costs no more memory than one of 10 kB. Refused: a DOCTYPE (and with it every entity), another root element, more
-elements, more names, deeper nesting, longer texts or longer tags than such a file can have. A lone ``>`` after the
-root's own is dropped, as Bio-Formats drops it (``CV7000Reader.readSanitizedXML``). One parser per file, one thread.
+Nothing of the document is kept here but the text of the element that a receiver asked for: a file of 100 MB costs no
+more memory than one of 10 kB. Refused: a DOCTYPE (and with it every entity), another root element, more elements, more
+names, deeper nesting, longer texts or longer tags than such a file can have. One parser per file, one thread. Harmony
+has a parser of its own (:mod:`fleet_common.plates.harmony.xml`), which knows what an index may hold.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, NoReturn, Protocol
+from typing import Final, NamedTuple, NoReturn, Protocol
 from xml.parsers import expat
 
 from fleet_common.errors import Reason, RequestError, failure
@@ -47,18 +47,32 @@ class Receiver(Protocol):
         """An element ends whose text was asked for."""
 
 
-def parse(stream: Bytes, path: str, receiver: Receiver) -> None:
+class Dialect(NamedTuple):
+    """How a vendor writes XML.
+
+    Attributes:
+        prefixes: Whether prefixes belong to the names of elements and attributes; else they are dropped.
+        lone_bracket: Whether one more ``>`` may follow the root, which Bio-Formats drops, too
+            (``CV7000Reader.readSanitizedXML``).
+    """
+
+    prefixes: bool = True
+    lone_bracket: bool = False
+
+
+def parse(stream: Bytes, path: str, receiver: Receiver, dialect: Dialect = Dialect()) -> None:  # noqa: B008  immutable
     """Read a whole file.
 
     Args:
         stream: The file, from its beginning.
         path: The name of the file in errors.
         receiver: Gets the elements.
+        dialect: Of the vendor.
 
     Raises:
         Permanent: ``format-broken`` with path, line and element.
     """
-    _Parser(path, receiver).run(stream)
+    _Parser(path, receiver, dialect).run(stream)
 
 
 def number(attributes: Mapping[str, str], name: str, least: int, most: int) -> int:
@@ -78,9 +92,10 @@ def number(attributes: Mapping[str, str], name: str, least: int, most: int) -> i
 
 
 class _Parser:
-    def __init__(self, path: str, receiver: Receiver) -> None:
+    def __init__(self, path: str, receiver: Receiver, dialect: Dialect) -> None:
         self._path = path
         self._receiver = receiver
+        self._dialect = dialect
         self._open: list[str] = []
         self._names: set[str] = set()
         self._elements = 0
@@ -118,16 +133,19 @@ class _Parser:
                 raise Broken(f"a tag or comment is longer than {MAX_TAG_BYTES} bytes")
             if fed_bytes > MAX_BYTES:
                 raise Broken(f"the file is larger than {MAX_BYTES} bytes")
-        self._expat.Parse(_without_lone_bracket(held), True)  # noqa: FBT003  as above
+        self._expat.Parse(_without_lone_bracket(held) if self._dialect.lone_bracket else held, True)  # noqa: FBT003  as above
 
     def _broken(self, what: str, line: int) -> RequestError:
         element = f" in <{printable(self._open[-1])[1:-1]}>" if self._open else ""
         return failure(Reason.FORMAT_BROKEN, f"{self._path}, line {line}{element}: {what}")
 
     def _doctype(self, *_: object) -> NoReturn:
-        raise Broken("it has a DOCTYPE, which no file of this instrument has: entities are not read")
+        raise Broken("it has a DOCTYPE, which no such file has: entities are not read")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._dialect.prefixes:
+            name = _local(name)
+            attributes = {_local(key): value for key, value in attributes.items()}
         self._open.append(name)
         self._check_bounds(name, attributes)
         if self._wanted:
@@ -157,14 +175,18 @@ class _Parser:
             raise Broken(f"its text is longer than {MAX_TEXT_CHARACTERS} characters")
         self._text.append(text)
 
-    def _end(self, name: str) -> None:
+    def _end(self, _: str) -> None:
         if self._wanted:
             self._wanted = False
             self._expat.CharacterDataHandler = None
-            self._receiver.text(name, "".join(self._text))
+            self._receiver.text(self._open[-1], "".join(self._text))
         self._open.pop()
 
 
 def _without_lone_bracket(tail: bytes) -> bytes:
     ended = tail.rstrip()
     return ended[:-1] if ended.endswith(b">>") else tail
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2]
