@@ -13,7 +13,7 @@ from fleet_common import cli
 from fleet_common.exits import Exit
 from fleet_worker.commands import doctor as command
 from fleet_worker.findings import Finding, fail, ok, warn
-from fleet_worker.sweep import Fate, Swept, SweepReport
+from fleet_worker.sweep import Fate, SweepReport, Swept
 
 WELL = (ok("broker", "RabbitMQ 4.0.5"), warn("slots", "the pool is not told", "Ask for it."))
 DEBRIS = SweepReport((Swept("Fileset:12", "alice", "screening", Fate.DELETED),), ())
@@ -56,7 +56,7 @@ class Look:
 def look(monkeypatch: pytest.MonkeyPatch) -> Look:
     """A look that finds all well, until a test says otherwise."""
     made = Look()
-    monkeypatch.setattr(command, "Checkup", lambda settings: made)
+    monkeypatch.setattr(command, "Checkup", lambda _: made)
     monkeypatch.setattr(command, "sweep", made.sweep)
     monkeypatch.delenv("OMERO_FLEET_CONFIG", raising=False)
     return made
