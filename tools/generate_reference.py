@@ -29,6 +29,7 @@ from fleet_common.control import Order
 from fleet_common.errors import RULES, Rule, Verdict
 from fleet_common.events import Event
 from fleet_common.exits import Exit
+from fleet_common.fleetmetrics import Catalogue
 from fleet_common.metrics import Metrics
 from fleet_common.settings import LaneRule, Settings
 
@@ -182,27 +183,45 @@ def _tries(rule: Rule) -> list[str]:
 
 def metrics_page() -> str:
     """Name, type, labels and help of every metric."""
-    registry = CollectorRegistry()
-    Metrics(registry)
-    families = sorted(registry.collect(), key=_exposed)
-    own = [family for family in families if family.name.startswith("omero_")]
-    rows = [[f"`{_exposed(family)}`", family.type, _labels(family), family.documentation] for family in own]
+    worker, exporter = _families(lambda one: Metrics(one, lanes=("lane",))), _families(_exporter_metrics)
     return _text(
         [
-            *_head("Metrics", "common/fleet_common/metrics.py"),
+            *_head("Metrics", "common/fleet_common/metrics.py and fleetmetrics.py"),
             "Served at `/metrics` on the port `metrics.port`. A histogram has `_bucket`, `_sum` and `_count`. Beside",
-            "these there are the usual `process_...` metrics of Prometheus clients.",
+            "these there are the usual `process_...` metrics of Prometheus clients. The exporter leaves out what it does",
+            "not know now, because RabbitMQ or OMERO is away: it never shows an old value.",
             "",
-            *_table(["metric", "type", "labels", "meaning"], rows),
+            "## Of a worker, and of a producer while it sends",
+            "",
+            *_table(["metric", "type", "labels", "meaning"], map(_metric_row, worker)),
+            "",
+            "## Of the exporter",
+            "",
+            *_table(["metric", "type", "labels", "meaning"], map(_metric_row, exporter)),
             "",
             "## Values of labels",
             "",
             "All of them are there from the start, with 0. The values of `reason` are explained in",
-            "[reasons.md](reasons.md); `version` is that of the installed fleet.",
+            "[reasons.md](reasons.md); `version` is that of the installed fleet, `lane` one of those in the settings.",
             "",
-            *_table(["label", "values"], _label_values(own)),
+            *_table(["label", "values"], _label_values([*worker, *exporter])),
         ]
     )
+
+
+def _families(make: Callable[[CollectorRegistry], object]) -> list[Metric]:
+    registry = CollectorRegistry()
+    make(registry)
+    families = sorted(registry.collect(), key=_exposed)
+    return [family for family in families if family.name.startswith("omero_")]
+
+
+def _exporter_metrics(registry: CollectorRegistry) -> None:
+    registry.register(Catalogue())
+
+
+def _metric_row(family: Metric) -> list[str]:
+    return [f"`{_exposed(family)}`", family.type, _labels(family), family.documentation]
 
 
 def _exposed(family: Metric) -> str:
@@ -221,7 +240,7 @@ def _label_values(families: Iterable[Metric]) -> Iterator[list[str]]:
     for sample in chain.from_iterable(family.samples for family in families):
         for label, value in sample.labels.items():
             values.setdefault(label, {})[value] = None
-    for label in sorted(values.keys() - {"le", "version"}):
+    for label in sorted(values.keys() - {"le", "lane", "version"}):
         yield [f"`{label}`", " ".join(f"`{value}`" for value in values[label] if value)]
 
 

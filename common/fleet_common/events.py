@@ -180,8 +180,8 @@ def next_seq(previous: int, now: datetime) -> int:
     return max(previous + 1, int(now.timestamp() * 1000))
 
 
-def _rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
-    """Later facts rank higher: success absorbs all; then the sequence; attempt, end, time and id only break ties."""
+def rank(event: Event) -> tuple[bool, int, int, int, Moment, str]:
+    """Later facts about a request rank higher: success absorbs all, then the sequence; the rest only breaks ties."""
     end = 2 if event.kind in FINAL else 0 if event.kind in {Kind.STARTED, Kind.PROGRESS} else 1
     return (event.kind in SUCCEEDED, event.seq, event.attempt, end, event.at, str(event.event_id))
 
@@ -199,11 +199,11 @@ class Fold:
 
     def add(self, event: Event) -> None:
         """Take in one more event of the same request; a repeated one changes nothing."""
-        self._latest = max(self._latest, event, key=_rank)
+        self._latest = max(self._latest, event, key=rank)
         if event.batch:
-            self._batch = event if self._batch is None else max(self._batch, event, key=_rank)
+            self._batch = event if self._batch is None else max(self._batch, event, key=rank)
         if event.source:
-            self._source = event if self._source is None else max(self._source, event, key=_rank)
+            self._source = event if self._source is None else max(self._source, event, key=rank)
 
     @property
     def is_final(self) -> bool:

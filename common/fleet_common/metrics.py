@@ -1,21 +1,26 @@
-"""All metrics of the fleet, in one registry per process; ``docs/reference/metrics.md`` is made from here.
+"""All metrics of a worker, in one registry per process; ``docs/reference/metrics.md`` is made from here.
 
-No paths, users or ids as labels. Known label values exist from the start with 0, so that ``increase()`` sees the
-first one.
+No paths, users or ids as labels. Lanes are those of the settings. Known label values exist from the start with 0, so
+that ``increase()`` sees the first one. Whoever tells an event of a request counts it here, too, so that log, events
+and metrics say the same words: :class:`fleet_worker.reporting.Reporter` and ``fleet_worker.settling``.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from fleet_common.errors import Reason
 from fleet_common.events import Kind, Phase
+from fleet_common.instruments import PREFIX, Instruments, fleet_version
+from fleet_common.pulse import Pulse
 
-PREFIX: Final = "omero_import"
+__all__ = ["OUTCOMES", "PREFIX", "PUBLISHED", "ROLES", "SLOT_KINDS", "Metrics", "fleet_version"]
+
 OUTCOMES: Final = (
     Kind.IMPORTED,
     Kind.ALREADY_IMPORTED,
@@ -24,60 +29,89 @@ OUTCOMES: Final = (
     Kind.RETRIED,
     Kind.HANDED_BACK,
 )
-_SECONDS: Final = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
+WITHOUT_REASON: Final = (Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.CANCELLED)
+HANDED_BACK: Final = (Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING, Reason.CRASH_SUSPECT)
 SLOT_KINDS: Final = ("upload", "create", "staged", "import")
 ROLES: Final = ("consume", "publish")
+PUBLISHED: Final = ("confirmed", "unroutable", "refused", "timeout", "unreachable")
 
 
-def fleet_version() -> str:
-    """The version of the installed distribution."""
-    return importlib.metadata.version("omero-import-fleet")
+class Metrics(Instruments):
+    """The metrics of one worker.
 
+    Args:
+        registry: Where to put them; a new one by default.
+        lanes: The lanes that it serves.
+        clock: Monotonic, for signs of life.
 
-class Metrics:
-    """The metrics of one process."""
+    Attributes:
+        pulse: When each request in work last gave a sign of life.
+    """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        Info(f"{PREFIX}_build", "Version of the fleet.", registry=self.registry).info({"version": fleet_version()})
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        *,
+        lanes: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(registry)
+        self.pulse = Pulse(clock)
         self._requests()
+        self._phases()
         self._volume()
         self._engines()
+        self._slots()
+        self._events()
+        for lane in lanes:
+            self._know(lane)
+
+    def settled(self, lane: str, outcome: Kind, reason: Reason | str = "") -> None:
+        """Count a request that left this worker; success and cancellation have no reason."""
+        self.requests.labels(outcome, "" if outcome in WITHOUT_REASON else reason, lane).inc()
 
     def _requests(self) -> None:
         self.requests = self._counter(
-            "requests", "Requests settled by this worker, by outcome and reason.", "outcome", "reason"
+            "requests", "Requests settled by this worker, by outcome and reason.", "outcome", "reason", "lane"
         )
-        for outcome in (Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.CANCELLED):
-            self.requests.labels(outcome, "")
-        for reason in Reason:
-            self.requests.labels(Kind.DEAD, reason)
-            self.requests.labels(Kind.RETRIED, reason)
-        for reason in (Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING, Reason.CRASH_SUSPECT):
-            self.requests.labels(Kind.HANDED_BACK, reason)
-        self.in_progress = self._gauge("requests_in_progress", "Requests that this worker has taken and not settled.")
-        self.phase_seconds = self._histogram("phase_seconds", "Seconds of one attempt by phase.", "phase")
-        for phase in Phase:
-            self.phase_seconds.labels(phase)
+        self.in_progress = self._gauge(
+            "requests_in_progress", "Requests that this worker has taken and not settled.", "lane"
+        )
+        self.places = self._gauge("places", "Requests that this worker may have in work at once.")
         self.queue_seconds = self._histogram(
-            "queue_wait_seconds", "Seconds from submission until a worker took the request."
+            "queue_wait_seconds", "Seconds from submission until a worker took the request.", "lane"
         )
-        self.end_to_end_seconds = self._histogram("end_to_end_seconds", "Seconds from submission until imported.")
+        self.end_to_end_seconds = self._histogram(
+            "end_to_end_seconds", "Seconds from submission until imported.", "lane"
+        )
         self.attempts = self._histogram_of("attempts", "Attempts that an imported request needed.", (1, 2, 3, 4, 5, 10))
+        self.lane_paused = self._gauge(
+            "lane_paused", "1 while an operator has paused the lane; there is one series for each lane served.", "lane"
+        )
         self.published = self._counter(
             "published_requests", "Requests published by this producer, by result.", "result"
         )
-        for result in ("confirmed", "unroutable", "refused", "timeout", "unreachable"):
+        for result in PUBLISHED:
             self.published.labels(result)
 
+    def _phases(self) -> None:
+        self.phase_seconds = self._histogram("phase_seconds", "Seconds of one attempt by phase.", "phase")
+        self.in_phase = self._gauge("requests_in_phase", "Requests of this worker that are in a phase now.", "phase")
+        self.silence_seconds = self._gauge(
+            "longest_silence_seconds", "For how long the most silent request in a phase gave no sign of life.", "phase"
+        )
+        for phase in Phase:
+            self.phase_seconds.labels(phase)
+            self.in_phase.labels(phase).set_function(partial(self.pulse.count, phase))
+            self.silence_seconds.labels(phase).set_function(partial(self.pulse.silence_seconds, phase))
+
     def _volume(self) -> None:
-        self.files = self._counter("files", "Files uploaded, repeated ones included.")
-        self.bytes = self._counter("bytes", "Bytes uploaded, repeated ones included.")
+        self.files = self._counter("files", "Files uploaded, repeated ones included.", "lane")
+        self.bytes = self._counter("bytes", "Bytes uploaded, repeated ones included.", "lane")
         self.upload_repeats = self._counter("upload_repeats", "Files sent again because the server's hash differed.")
-        self.images = self._counter("images", "Images imported and verified.")
-        self.planes = self._counter("planes", "Planes imported and verified.")
-        self.plates = self._counter("plates", "Plates imported and verified.")
+        self.images = self._counter("images", "Images imported and verified.", "lane")
+        self.planes = self._counter("planes", "Planes imported and verified.", "lane")
+        self.plates = self._counter("plates", "Plates imported and verified.", "lane")
         self.last_success = self._gauge("last_success_timestamp_seconds", "When this worker last imported a request.")
 
     def _engines(self) -> None:
@@ -88,16 +122,23 @@ class Metrics:
             self.broker_reconnects.labels(role)
         self.omero_connected = self._gauge("omero_connected", "1 while the service account is logged in to OMERO.")
         self.omero_sessions = self._gauge("omero_sessions", "Sessions of owners that this worker holds open.")
-        self.slots_held = self._gauge("slots_held", "Slots of the OMERO server that this worker holds.", "kind")
-        self.slot_seconds = self._histogram("slot_wait_seconds", "Seconds that a request waited for a slot.", "kind")
-        for kind in SLOT_KINDS:
-            self.slots_held.labels(kind)
-            self.slot_seconds.labels(kind)
         self.keep_alive_failures = self._counter(
             "keep_alive_failures", "Pings of OMERO sessions that failed; the next one is sent all the same."
         )
         self.breaker_open = self._gauge("breaker_open", "1 while OMERO refuses the service account: nothing is taken.")
-        self.lanes_paused = self._gauge("lanes_paused", "Lanes of this worker that an operator has paused.")
+
+    def _slots(self) -> None:
+        self.slots_held = self._gauge("slots_held", "Slots of the OMERO server that this worker holds.", "kind")
+        self.slots_waiting = self._gauge(
+            "slots_waiting", "Requests, or files where it is uploads, that wait for a slot in this worker.", "kind"
+        )
+        self.slot_seconds = self._histogram("slot_wait_seconds", "Seconds that a request waited for a slot.", "kind")
+        for kind in SLOT_KINDS:
+            self.slots_held.labels(kind)
+            self.slots_waiting.labels(kind)
+            self.slot_seconds.labels(kind)
+
+    def _events(self) -> None:
         self.swept_filesets = self._counter("swept_filesets", "Unfinished filesets of dead attempts that were removed.")
         self.swept_directories = self._counter("swept_directories", "Folders without a fileset that were removed.")
         self.leases_lost = self._counter("leases_lost", "Locks or deliveries that were lost while in work.")
@@ -106,14 +147,18 @@ class Metrics:
         )
         self.internal_errors = self._counter("internal_errors", "Errors that no rule foresees: each is a defect.")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, labels, registry=self.registry, buckets=_SECONDS)
-
-    def _histogram_of(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, registry=self.registry, buckets=buckets)
+    def _know(self, lane: str) -> None:
+        """Have every series of a lane, with 0."""
+        for outcome in WITHOUT_REASON:
+            self.requests.labels(outcome, "", lane)
+        for reason in Reason:
+            self.requests.labels(Kind.DEAD, reason, lane)
+            self.requests.labels(Kind.RETRIED, reason, lane)
+        for reason in HANDED_BACK:
+            self.requests.labels(Kind.HANDED_BACK, reason, lane)
+        for gauge in (self.in_progress, self.lane_paused):
+            gauge.labels(lane)
+        for counter in (self.files, self.bytes, self.images, self.planes, self.plates):
+            counter.labels(lane)
+        for histogram in (self.queue_seconds, self.end_to_end_seconds):
+            histogram.labels(lane)

@@ -169,12 +169,13 @@ class WorkerProcess:
             return 0, ""
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of one metric; 0 where it does not exist."""
-        for line in self.fetch("/metrics")[1].splitlines():
-            key, _, value = line.rpartition(" ")
-            if key.partition("{")[0] == name and all(f'{label}="{text}"' in key for label, text in labels.items()):
-                return float(value)
-        return 0.0
+        """The sum of all series of a metric that have these labels; 0 where there is none."""
+        lines = (line.rpartition(" ") for line in self.fetch("/metrics")[1].splitlines())
+        return sum(
+            float(value)
+            for key, _, value in lines
+            if key.partition("{")[0] == name and all(f'{label}="{text}"' in key for label, text in labels.items())
+        )
 
     def stop(self, deadline_seconds: float = 60.0) -> int:
         """End it as Kubernetes does, and return its exit code; killed when it does not end in time."""

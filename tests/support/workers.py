@@ -18,6 +18,7 @@ from fleet_common.storage import ManifestEntry, Share, Shares, summarise
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
 from fleet_worker.uploads import UploadPool
+from support import series
 from support.builders import NOW, a_request, a_source
 from support.fakes import FakeLocks, FakeOmero, FakePublisher, Journal
 
@@ -40,10 +41,8 @@ class FakeWorker:
     root: Path
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric."""
-        value = self.metrics.registry.get_sample_value(f"omero_import_{name}", labels)
-        assert value is not None
-        return value
+        """The sum of all series of a metric that have these labels; there must be one."""
+        return series.total(self.metrics.registry, name, **labels)
 
 
 def a_real_request(**changes: Any) -> ImportRequest:
@@ -58,7 +57,7 @@ def a_worker(root: Path) -> Iterator[FakeWorker]:
     """A worker with one lane and one file on its share, on a clock that stands still but for ticks of a second."""
     (root / PATH).parent.mkdir(parents=True)
     (root / PATH).write_bytes(CONTENT)
-    journal, metrics, seconds = Journal(), Metrics(), itertools.count()
+    journal, metrics, seconds = Journal(), Metrics(lanes=("phenix1",)), itertools.count()
     omero, locks, publisher = FakeOmero(journal), FakeLocks(journal), FakePublisher(journal)
     pool = UploadPool(2)
     parts = Parts(

@@ -95,10 +95,10 @@ def test_readiness_says_what_is_missing(
 
 def test_metrics_are_served_as_they_are_now(served: Served) -> None:
     """In the format that Prometheus asks for."""
-    served.metrics.files.inc(3)
+    served.metrics.files.labels("hcs").inc(3)
     status, kind, body = served.get("/metrics")
     assert (status, kind.split(";")[0]) == (HTTPStatus.OK, "text/plain")
-    assert "\nomero_import_files_total 3.0\n" in body
+    assert '\nomero_import_files_total{lane="hcs"} 3.0\n' in body
 
 
 def test_openmetrics_is_served_to_who_asks_for_it(served: Served) -> None:

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from fleet_common.cli import ENTRY_POINTS, omero_fleet
 from fleet_common.errors import RULES, Reason
 from fleet_common.exits import Exit
+from fleet_common.fleetmetrics import Catalogue
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings, load
 
@@ -244,6 +245,7 @@ class TestTables:
     def test_every_metric_that_is_served_is_there(self, pages: dict[str, str]) -> None:
         registry = CollectorRegistry()
         Metrics(registry)
+        registry.register(Catalogue())
         served = {family.name for family in registry.collect() if family.name.startswith("omero_")}
         named = {re.sub(r"_(total|info)$", "", cells[0]) for cells in rows(pages["metrics.md"]) if len(cells) == 4}
 

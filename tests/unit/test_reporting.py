@@ -13,6 +13,7 @@ from fleet_common.events import Event, Kind, Phase, Progress, fold
 from fleet_common.messages import Manifest
 from fleet_common.metrics import Metrics
 from fleet_worker.reporting import PROGRESS_SECONDS, Reporter
+from support import series
 from support.builders import BATCH, NOW, REQUEST_ID, a_request, a_source
 
 START_MS = int(NOW.timestamp() * 1000)
@@ -23,12 +24,13 @@ class Told:
     """A reporter on a clock that a test moves, and what it told."""
 
     events: list[Event] = field(default_factory=list)
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics = field(init=False)
     now_seconds: float = 100.0
     clock_ms: int = 0
     """How far the clock went on since ``NOW``."""
 
     def __post_init__(self) -> None:
+        self.metrics = Metrics(lanes=("phenix1",), clock=lambda: self.now_seconds)
         manifest = Manifest(files=3, bytes=300, digest="ab" * 32)
         self.reporter = Reporter(
             a_request(source=a_source(manifest=manifest)),
@@ -45,9 +47,9 @@ class Told:
         """All progress that was told."""
         return [event.progress for event in self.events if event.progress]
 
-    def metric(self, name: str, **labels: str) -> float | None:
-        """The value of a metric."""
-        return self.metrics.registry.get_sample_value(f"omero_import_{name}", labels)
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all series of a metric that have these labels."""
+        return series.total(self.metrics.registry, name, **labels)
 
 
 @pytest.fixture
@@ -197,3 +199,25 @@ def test_bytes_are_counted_from_any_thread(told: Told) -> None:
         thread.join(10)
     told.reporter.enter(Phase.UPLOAD)
     assert told.progress[-1].bytes_done == 4000
+
+
+def test_taking_a_request_says_how_long_it_had_waited(told: Told) -> None:
+    """Given a request of five minutes ago, when it is started, then its lane's wait is 300 s."""
+    told.clock_ms = 300_000
+    told.reporter.started()
+    assert (told.metric("queue_wait_seconds_sum", lane="phenix1"), told.metric("queue_wait_seconds_count")) == (300, 1)
+
+
+def test_an_attempt_that_gives_no_sign_is_seen_in_its_phase(told: Told) -> None:
+    """Given an upload, bytes and phases are signs of life; after the attempt nothing is expected of it."""
+    told.reporter.enter(Phase.UPLOAD)
+    told.now_seconds += 40
+    assert told.metric("longest_silence_seconds", phase="upload") == 40
+    told.reporter.add_bytes(1)
+    assert told.metric("longest_silence_seconds", phase="upload") == 0
+    told.now_seconds += 9
+    told.reporter.enter(Phase.VERIFY)
+    assert told.metric("requests_in_phase", phase="upload") == 0
+    assert told.metric("requests_in_phase", phase="verify") == 1
+    told.reporter.close()
+    assert told.metric("requests_in_phase") == 0

@@ -195,7 +195,7 @@ def test_an_order_makes_the_taker_look_again_and_is_counted(password_file: Path)
     vars(bench.worker)["_source"] = Recorder("source", bench.journal)
     bench.worker._ordered()
     assert bench.journal[-1] == "source.ring"
-    assert bench.worker._metrics.registry.get_sample_value("omero_import_lanes_paused") == 1
+    assert bench.worker._metrics.registry.get_sample_value("omero_import_lane_paused", {"lane": "hcs"}) == 1
 
 
 def test_a_cancel_is_looked_up_by_request_and_batch(password_file: Path) -> None:

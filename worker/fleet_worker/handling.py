@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import closing
 from typing import Final
 
 import structlog
 
 from fleet_common.broker import Delivery, submitted_by
 from fleet_common.errors import Permanent, Reason, RequestError, Transient, failure
-from fleet_common.events import Event, Kind
+from fleet_common.events import Event
 from fleet_common.messages import ImportRequest, decode
-from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.attempt import Attempt, Job
 from fleet_worker.checks import Checks
 from fleet_worker.crashes import CRASH_LIMIT, Course, Judgement
 from fleet_worker.parts import Parts
@@ -48,7 +48,7 @@ class Handler:
 
     def handle(self, delivery: Delivery, judgement: Judgement = _UNSUSPECTED) -> None:
         """Import the request and settle it, or set it aside if it is suspected of killing workers."""
-        with self._parts.metrics.in_progress.track_inprogress():
+        with self._parts.metrics.in_progress.labels(delivery.lane).track_inprogress():
             try:
                 self._handle(delivery, judgement)
             except RequestError as error:
@@ -114,11 +114,11 @@ class Handler:
             return
         with lease:
             check = Checks(lease, self._hurry, lambda: self._parts.cancelled(job.request))
-            self._locked(delivery, job, reporter, check)
+            with closing(reporter):
+                self._locked(delivery, job, reporter, check)
 
     def _locked(self, delivery: Delivery, job: Job, reporter: Reporter, check: Checks) -> None:
         reporter.started()
-        self._observe_wait(job.request)
         try:
             outcome = Attempt(self._parts, job, reporter, check).run()
         except RequestError as error:
@@ -131,7 +131,7 @@ class Handler:
             self._fail(delivery, reporter, job, failure(Reason.INTERNAL_ERROR, f"{type(defect).__name__}: {defect}"))
             return
         settle_success(self._parts, delivery, reporter, outcome)
-        self._observe_end(job, outcome)
+        reporter.succeeded(outcome.kind, outcome.result)
 
     def _fail(self, delivery: Delivery, reporter: Reporter, job: Job, error: RequestError) -> None:
         decision = settle_failure(self._parts, delivery, error, reporter.event, job.number)
@@ -153,21 +153,3 @@ class Handler:
             clock=parts.clock,
             monotonic=parts.monotonic,
         )
-
-    def _observe_wait(self, request: ImportRequest) -> None:
-        self._parts.metrics.queue_seconds.observe(_since(request.submitted_at, self._parts.clock()))
-
-    def _observe_end(self, job: Job, outcome: Outcome) -> None:
-        metrics, result, now = self._parts.metrics, outcome.result, self._parts.clock()
-        metrics.end_to_end_seconds.observe(_since(job.request.submitted_at, now))
-        metrics.attempts.observe(job.number)
-        metrics.last_success.set(now.timestamp())
-        if outcome.kind is Kind.IMPORTED:
-            metrics.images.inc(result.images)
-            metrics.planes.inc(result.planes)
-            metrics.plates.inc(len(result.plate_ids))
-
-
-def _since(then: datetime, now: datetime) -> float:
-    # Clocks of acquisition hosts are hours off, and a wait is never negative.
-    return max(0.0, (now - then).total_seconds())

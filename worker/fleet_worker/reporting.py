@@ -1,4 +1,4 @@
-"""Tells the event log and the metrics how an attempt goes: started, progress by phase, and what each phase took.
+"""Tells the event log and the metrics how an attempt goes: started, progress by phase, seconds, and what it brought.
 
 One reporter belongs to one attempt. ``add_bytes`` may be called from any thread; everything else from the attempt's
 own. Progress is throttled and may be dropped; it never slows down an import.
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from fleet_common.events import Event, Kind, Phase, Progress, next_seq
+from fleet_common.events import Event, Kind, Phase, Progress, Result, next_seq
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 
@@ -49,10 +49,28 @@ class Reporter:
         self._files_done = 0
         self._bytes_done = 0
         self._told_at = float("-inf")
+        self._bytes, self._files = metrics.bytes.labels(request.lane), metrics.files.labels(request.lane)
 
     def started(self) -> None:
-        """Tell that a worker has taken the request."""
+        """Tell that a worker has taken the request, and how long it had waited."""
         self._tell(self.event(Kind.STARTED))
+        self._metrics.queue_seconds.labels(self._request.lane).observe(self._age_seconds())
+        self._beat()
+
+    def succeeded(self, kind: Kind, result: Result) -> None:
+        """Count what OMERO holds now; what an earlier attempt imported was perhaps counted by it, and is not again."""
+        metrics, lane = self._metrics, self._request.lane
+        metrics.end_to_end_seconds.labels(lane).observe(self._age_seconds())
+        metrics.attempts.observe(self._attempt)
+        metrics.last_success.set(self._clock().timestamp())
+        if kind is Kind.IMPORTED:
+            metrics.images.labels(lane).inc(result.images)
+            metrics.planes.labels(lane).inc(result.planes)
+            metrics.plates.labels(lane).inc(len(result.plate_ids))
+
+    def close(self) -> None:
+        """The attempt has ended, either way: no sign of life is expected of it any more."""
+        self._metrics.pulse.forget(self._request.request_id)
 
     def event(self, kind: Kind, **facts: Any) -> Event:
         """An event of this attempt; the next in order."""
@@ -87,6 +105,7 @@ class Reporter:
     def enter(self, phase: Phase) -> None:
         """Tell that a phase begins."""
         self._phase = phase
+        self._beat()
         self._progress()
 
     def seen_at(self, phase: Phase) -> None:
@@ -106,20 +125,28 @@ class Reporter:
         with self._lock:
             self._bytes_done += count
         # The metric counts what went over the wire, so it never goes back.
-        self._metrics.bytes.inc(max(0, count))
+        self._bytes.inc(max(0, count))
+        self._beat()
         if count < 0:
             self._metrics.upload_repeats.inc()
 
     def add_file(self) -> None:
         """Count a file that was sent, and tell so now and then."""
         self._files_done += 1
-        self._metrics.files.inc()
+        self._files.inc()
         self.tick()
 
     def tick(self) -> None:
         """Tell the progress if the last word is old enough."""
         if self._monotonic() - self._told_at >= PROGRESS_SECONDS:
             self._progress()
+
+    def _beat(self) -> None:
+        self._metrics.pulse.beat(self._request.request_id, self._phase)
+
+    def _age_seconds(self) -> float:
+        # Clocks of acquisition hosts are hours off, and a wait is never negative.
+        return max(0.0, (self._clock() - self._request.submitted_at).total_seconds())
 
     def _progress(self) -> None:
         self._told_at = self._monotonic()

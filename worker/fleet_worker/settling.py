@@ -64,7 +64,7 @@ def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome
     event = reporter.event(outcome.kind, result=outcome.result)
     insist(parts, delivery, lambda: _tell_for_certain(parts, event))
     delivery.ack()
-    parts.metrics.requests.labels(outcome.kind, "").inc()
+    parts.metrics.settled(delivery.lane, outcome.kind)
 
 
 def settle_failure(  # noqa: PLR0913  each is a different thing
@@ -103,7 +103,7 @@ def settle_failure(  # noqa: PLR0913  each is a different thing
     if make_event is not None:
         _tell(parts, delivery, make_event(kind, **facts))
     delivery.ack()
-    parts.metrics.requests.labels(kind, "" if kind is Kind.CANCELLED else decision.reason).inc()
+    parts.metrics.settled(delivery.lane, kind, decision.reason)
     return decision
 
 

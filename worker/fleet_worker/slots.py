@@ -49,7 +49,8 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
     omero = parts.settings.omero
     names = parts.names.slots(omero.name, kind, slot_count(omero, kind))
     began = parts.monotonic()
-    lease = parts.locks.take_one_of(names, parts.settings.worker.import_deadline_seconds, stop=asking(check))
+    with parts.metrics.slots_waiting.labels(kind).track_inprogress():
+        lease = parts.locks.take_one_of(names, parts.settings.worker.import_deadline_seconds, stop=asking(check))
     parts.metrics.slot_seconds.labels(kind).observe(parts.monotonic() - began)
     parts.metrics.slots_held.labels(kind).inc()
     try:

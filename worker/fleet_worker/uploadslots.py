@@ -59,7 +59,7 @@ class UploadSlots:
         self._locks, self._names, self._clock = locks, tuple(names), clock
         self._turns = turns or Turns()
         self._gauge = metrics.slots_held.labels(_KIND)
-        self._waits = metrics.slot_seconds.labels(_KIND)
+        self._waits, self._waiting = metrics.slot_seconds.labels(_KIND), metrics.slots_waiting.labels(_KIND)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._queue: deque[Ticket] = deque()
@@ -83,7 +83,7 @@ class UploadSlots:
                 free in time; ``lock-blocked`` when a queue with the name of a slot is none.
         """
         ticket = self._enter()
-        kept = ticket.kept or self._wait(ticket, check)
+        kept = ticket.kept or self._stand(ticket, check)
         try:
             yield
         finally:
@@ -116,6 +116,10 @@ class UploadSlots:
                 self._queue.append(ticket)
                 self._start()
         return ticket
+
+    def _stand(self, ticket: Ticket, check: Callable[[], None]) -> Kept:
+        with self._waiting.track_inprogress():
+            return self._wait(ticket, check)
 
     def _wait(self, ticket: Ticket, check: Callable[[], None]) -> Kept:
         began = self._clock()

@@ -47,7 +47,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._metrics = Metrics()
+        self._metrics = Metrics(lanes=settings.worker.lanes)
         self._hurry = threading.Event()
         self._draining = False
         self._dropped = 0
@@ -92,6 +92,7 @@ class Worker:
             places=settings.worker.parallel_filesets,
             fleet_users=settings.worker.fleet_users,
         )
+        self._metrics.places.set(settings.worker.parallel_filesets)
         self._metrics.breaker_open.set_function(lambda: float(self._gate.broken))
         self._health = self._health_server()
 
@@ -189,8 +190,8 @@ class Worker:
 
     def _ordered(self) -> None:
         """An operator paused, resumed or cancelled something: look again."""
-        paused = sum(self._control.is_paused(lane) for lane in self._settings.worker.lanes)
-        self._metrics.lanes_paused.set(paused)
+        for lane in self._settings.worker.lanes:
+            self._metrics.lane_paused.labels(lane).set(self._control.is_paused(lane))
         self._source.ring()
 
     def _cancelled(self, request: ImportRequest) -> str | None:

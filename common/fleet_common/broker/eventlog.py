@@ -17,12 +17,13 @@ from fleet_common.broker.streams import FOREVER, Start, StreamReader, never
 from fleet_common.broker.subscription import Message
 from fleet_common.errors import Permanent, Reason
 from fleet_common.events import Event, decode_event
+from fleet_common.heartbeats import is_heartbeat
 
 _LOG = structlog.get_logger()
 
 
 class EventReader(StreamReader):
-    """Reads the event log. What is no event, or was published under the key of another, is counted and skipped.
+    """Reads the event log. Heartbeats are passed over; what is no event, or has the key of another, is counted, too.
 
     Attributes:
         skipped: How many messages were no events.
@@ -48,6 +49,8 @@ class EventReader(StreamReader):
 
     def _events(self, messages: Iterator[Message]) -> Iterator[Event]:
         for message in messages:
+            if is_heartbeat(message.routing_key):
+                continue
             try:
                 event = event_from(message)
             except Permanent as error:

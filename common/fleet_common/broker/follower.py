@@ -21,6 +21,7 @@ from fleet_common.broker.subscription import Subscription
 from fleet_common.broker.waiting import Deadline
 from fleet_common.errors import Permanent
 from fleet_common.events import Event
+from fleet_common.heartbeats import is_heartbeat
 
 _ATTACH_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.25
@@ -94,6 +95,8 @@ class LiveFollower:
         """The next event; None when none came by the deadline."""
         deadline = Deadline(deadline_seconds)
         while (message := self._subscription.get(deadline.left_seconds)) is not None:
+            if is_heartbeat(message.routing_key):
+                continue
             try:
                 return event_from(message)
             except Permanent:
