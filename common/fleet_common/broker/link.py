@@ -10,6 +10,7 @@ thread.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -217,8 +218,10 @@ class Link:
         try:
             self._connect(session)
             session.loop.start()
-        except Exception:
-            self._log.exception("broker connection failed in an unexpected way")
+        except Exception as error:
+            # The boundary of the link's thread. pika asserts on itself when it is closed while it connects.
+            level = logging.DEBUG if self._stopping.is_set() else logging.ERROR
+            self._log.log(level, "broker connection failed in an unexpected way", exc_info=error)
             self._ended(session, "an unexpected error, see the log")
         finally:
             with self._changed:
