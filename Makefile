@@ -50,6 +50,7 @@ lint: install ## ruff, mypy, import contracts, generated files up to date
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate_reference.py --check
+	$(BIN)/python tools/chart_readme.py --check
 
 .PHONY: install
 install: $(INSTALLED) ## the environment with everything that demo and tests need
@@ -65,8 +66,9 @@ requirements: install ## pin all dependencies anew, with hashes
 	tools/pin_requirements.sh
 
 .PHONY: reference
-reference: install ## write the generated pages of docs/reference
+reference: install ## write the generated pages of docs/reference and of the chart
 	$(BIN)/python tools/generate_reference.py
+	$(BIN)/python tools/chart_readme.py
 
 .PHONY: stack-up stack-down stack-status stack-wipe
 stack-up: install ## start a private RabbitMQ, PostgreSQL, OMERO.server and OMERO.web (STACK=demo RABBITMQ=4.0)

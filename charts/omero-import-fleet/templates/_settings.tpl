@@ -1,11 +1,11 @@
 {{/*
 The settings of a pod as TOML; docs/reference/settings.md explains the fields. Takes a dictionary: root, user (of the
-broker). JSON strings and lists are valid TOML. No password is here: they are files of a Secret.
+broker), lanes, worker (the values of its class), omero (whether it has the password). JSON strings and lists are valid
+TOML. No password is here: they are files of a Secret.
 */}}
 {{- define "fleet.settings" -}}
 {{- $values := .root.Values -}}
 {{- $secrets := "/run/secrets/omero-import-fleet" -}}
-{{- if not $values.lanes }}{{ fail "lanes: name at least one lane with its allow-list, see values.yaml" }}{{ end -}}
 [broker]
 host = {{ $values.broker.host | toJson }}
 port = {{ $values.broker.port | int64 }}
@@ -26,8 +26,10 @@ host = {{ $values.omero.host | toJson }}
 port = {{ $values.omero.port | int64 }}
 verify_tls = {{ $values.omero.verifyTls }}
 user = {{ $values.omero.user | toJson }}
+{{- if .omero }}
 password_file = {{ printf "%s/omero/password" $secrets | toJson }}
-{{- if $values.omero.caSecret }}
+{{- end }}
+{{- if and .omero $values.omero.caSecret }}
 ca_file = {{ printf "%s/omero/ca.crt" $secrets | toJson }}
 {{- end }}
 name = {{ $values.omero.name | toJson }}
@@ -40,14 +42,14 @@ web_url = {{ . | toJson }}
 {{- end }}
 
 [worker]
-parallel_filesets = {{ $values.worker.parallelFilesets | int64 }}
-parallel_upload = {{ $values.worker.parallelUpload | int64 }}
-fleet_users = {{ $values.worker.fleetUsers | toJson }}
-grace_seconds = {{ $values.worker.graceSeconds | int64 }}
-import_deadline_seconds = {{ $values.worker.importDeadlineSeconds | int64 }}
-retry_jitter = {{ $values.worker.retryJitter }}
-sweep_seconds = {{ $values.worker.sweepSeconds | int64 }}
-{{- range $lane, $rule := $values.lanes }}
+parallel_filesets = {{ .worker.parallelFilesets | int64 }}
+parallel_upload = {{ .worker.parallelUpload | int64 }}
+fleet_users = {{ .worker.fleetUsers | toJson }}
+grace_seconds = {{ .worker.graceSeconds | int64 }}
+import_deadline_seconds = {{ .worker.importDeadlineSeconds | int64 }}
+retry_jitter = {{ .worker.retryJitter }}
+sweep_seconds = {{ .worker.sweepSeconds | int64 }}
+{{- range $lane, $rule := .lanes }}
 
 [worker.lanes.{{ $lane | toJson }}]
 users = {{ $rule.users | default list | toJson }}

@@ -1,0 +1,147 @@
+"""The settings that the chart renders: the fleet reads them, and values arrive as they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from fleet_common.settings import LaneRule, Settings
+from support.chart import CASES, Values, case, component_of, loaded, merged, of_kind, one_of, pod_of, settings_of
+
+# What the chart leaves at the default: a host's own name, what belongs to producers, and what never stands in a file.
+NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch"}
+
+
+@pytest.fixture(params=CASES)
+def values(request: pytest.FixtureRequest) -> Values:
+    """The values of each case in ci/."""
+    return case(request.param)
+
+
+def components(values: Values) -> list[str]:
+    """All parts that have settings."""
+    return [component_of(one) for one in of_kind(values, "ConfigMap") if "fleet.toml" in one["data"]]
+
+
+def test_the_fleet_accepts_all_settings(values: Values, tmp_path: Path) -> None:
+    for component in components(values):
+        settings = loaded(values, tmp_path, component)
+
+        assert settings.worker.lanes
+        assert settings.shares == {name: Path("/shares") / name for name in values.get("shares", {})}
+        assert settings.metrics.host == "0.0.0.0"  # noqa: S104  a container's port must be reachable for probes
+
+
+def test_values_arrive_as_they_were_given(tmp_path: Path) -> None:
+    """Given quotes, backslashes, umlauts and large numbers in values, the settings hold the very same."""
+    values = case("full")
+    settings = loaded(values, tmp_path)
+
+    assert settings.broker.vhost == values["broker"]["vhost"]
+    assert settings.broker.management_url == values["broker"]["managementUrl"]
+    assert settings.omero.port == 14064
+    assert settings.omero.import_slots == 7
+    assert settings.worker.import_deadline_seconds == 86400
+    assert settings.worker.fleet_users == ("worker", "operator", "night-shift")
+    assert settings.worker.lanes["phenix1"] == LaneRule(
+        shares={"hcs": ("phenix1/", "shared/é/"), "hcs_old": ("",)},
+        users=("alice", "b?b"),
+        groups=("screening",),
+        targets=("Screen:*",),
+    )
+
+
+def test_a_lane_without_an_allow_list_allows_nothing_but_any_target(tmp_path: Path) -> None:
+    assert loaded(case("trial"), tmp_path).worker.lanes["demo"] == LaneRule()
+
+
+def test_each_part_speaks_as_its_own_account(tmp_path: Path) -> None:
+    values = case("full")
+    users = {component: loaded(values, tmp_path, component).broker.user for component in components(values)}
+
+    assert users == {"worker": "worker", "worker-inplace": "worker", "topology": "topology", "exporter": "monitor"}
+
+
+def test_a_class_of_workers_serves_its_own_lanes_and_has_the_rest_from_worker(tmp_path: Path) -> None:
+    values = case("full")
+    worker, inplace = (loaded(values, tmp_path, component).worker for component in ("worker", "worker-inplace"))
+
+    assert inplace.lanes.keys() == {"archive"}
+    assert worker.lanes.keys() == {"phenix1", "confocal"}
+    assert (worker.grace_seconds, inplace.grace_seconds) == (43200, 3600)
+    assert inplace.retry_jitter == worker.retry_jitter == 0.5
+
+
+def test_topology_and_exporter_know_the_lanes_of_all_classes(tmp_path: Path) -> None:
+    for component in ("topology", "exporter"):
+        lanes = loaded(case("full"), tmp_path, component).worker.lanes
+        assert lanes.keys() == {"phenix1", "confocal", "archive"}
+
+
+def fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from fields(kind, f"{path}{name}.")
+        else:
+            yield f"{path}{name}"
+
+
+def test_every_setting_of_a_worker_can_be_set_by_a_value() -> None:
+    """Given a new setting, the chart must render it, or the test must say why not."""
+    rendered_settings = settings_of(case("full"))
+    known = {name for name in fields(Settings) if not {name, name.partition(".")[0]} & NOT_IN_THE_FILE}
+
+    missing = {name for name in known if name.rpartition(".")[2] not in _group(rendered_settings, name)}
+    assert missing == set()
+
+
+def _group(settings: Values, name: str) -> Values:
+    group = name.rpartition(".")[0]
+    return settings.get(group, {}) if group else settings
+
+
+def test_settings_name_files_that_are_mounted(values: Values, tmp_path: Path) -> None:
+    """Every password and certificate that the settings name lies in the volume of secrets."""
+    for one in of_kind(values, "Deployment"):
+        pod = one["spec"]["template"]["spec"]
+        (mount,) = (part["mountPath"] for part in pod["containers"][0]["volumeMounts"] if part["name"] == "secrets")
+        (volume,) = (part["projected"] for part in pod["volumes"] if part["name"] == "secrets")
+        mounted = {Path(mount) / item["path"] for source in volume["sources"] for item in source["secret"]["items"]}
+        settings = loaded(values, tmp_path, component_of(one))
+
+        broker, omero = settings.broker, settings.omero
+        assert {broker.password_file, broker.ca_file, omero.password_file, omero.ca_file} - {None} == mounted
+
+
+def test_topology_names_no_file_of_omero(values: Values, tmp_path: Path) -> None:
+    if "topology" in components(values):
+        omero = loaded(values, tmp_path, "topology").omero
+        assert (omero.password_file, omero.ca_file) == (None, None)
+
+
+def test_shares_are_mounted_read_only_where_the_settings_say() -> None:
+    values = case("full")
+    pod = pod_of(values, "worker")
+    claims = {one["name"]: one["persistentVolumeClaim"] for one in pod["volumes"] if "persistentVolumeClaim" in one}
+    mounts = {one["mountPath"]: one for one in pod["containers"][0]["volumeMounts"]}
+
+    for folder in settings_of(values)["shares"].values():
+        assert mounts[folder]["readOnly"] is True
+        assert claims[mounts[folder]["name"]]["readOnly"] is True
+    assert mounts["/shares/hcs"]["subPath"] == "instruments"
+
+
+@pytest.mark.parametrize("component", ["worker", "exporter"])
+def test_a_changed_setting_restarts_the_pods_and_an_unchanged_one_does_not(component: str) -> None:
+    def checksum(change: Values) -> str:
+        deployment = one_of(merged(case("minimal"), change), "Deployment", component)
+        text: str = deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        return text
+
+    assert checksum({}) == checksum({"worker": {"replicaCount": 7}})
+    assert checksum({}) != checksum({"worker": {"parallelUpload": 7}})
+    assert checksum({}) != checksum({"omero": {"importSlots": 3}})
