@@ -15,8 +15,10 @@ pin() { # pin FILE ARGUMENT...
 }
 pin producer.txt
 pin worker.txt --extra worker
-pin dev.txt --extra worker --group dev --group build
-# What the images build the distribution with; nothing of the project itself.
-"$python" -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --no-annotate --custom-compile-command "make requirements" --output-file requirements/build.txt \
-    --group pyproject.toml:build
+pin dev.txt --extra worker --group dev --group build --group sbom
+# What the images build the distribution and the list of their parts with; nothing of the project itself.
+for group in build sbom; do
+    "$python" -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-annotate --custom-compile-command "make requirements" --output-file "requirements/$group.txt" \
+        --group "pyproject.toml:$group"
+done
