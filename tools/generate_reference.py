@@ -188,8 +188,8 @@ def metrics_page() -> str:
         [
             *_head("Metrics", "common/fleet_common/metrics.py and fleetmetrics.py"),
             "Served at `/metrics` on the port `metrics.port`. A histogram has `_bucket`, `_sum` and `_count`. Beside",
-            "these there are the usual `process_...` metrics of Prometheus clients. The exporter leaves out what it does",
-            "not know now, because RabbitMQ or OMERO is away: it never shows an old value.",
+            "these there are the usual `process_...` metrics of Prometheus clients. The exporter leaves out what it",
+            "does not know now, because RabbitMQ or OMERO is away: it never shows an old value.",
             "",
             "## Of a worker, and of a producer while it sends",
             "",

@@ -25,6 +25,7 @@ _SUMMARIES: Final = {
     "spool": "Look after requests that this host keeps until their outcome is known.",
     "plate": "Look at a plate without publishing it.",
     "work": "Take requests and import them into OMERO.",
+    "exporter": "Show the whole fleet to Prometheus, also while no worker runs.",
     "doctor": "Check whether a worker can run, and sweep what dead attempts left.",
     "status": "Show where requests and batches are.",
     "follow": "Follow one request until its outcome.",

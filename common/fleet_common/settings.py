@@ -164,6 +164,15 @@ class MetricsSettings(Group):
     """Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 serves nothing."""
 
 
+class ExporterSettings(Group):
+    """The exporter, which shows the whole fleet to Prometheus."""
+
+    interval_seconds: Annotated[float, Field(ge=1, le=300)] = 15.0
+    """How often RabbitMQ and OMERO are asked; what was seen four intervals ago is not shown any more."""
+    history_seconds: Annotated[float, Field(ge=0)] = 2 * 86400.0
+    """How much of the event log is read at the start: requests that were last heard of earlier are not shown."""
+
+
 class LogSettings(Group):
     """How to log."""
 
@@ -185,6 +194,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     producer: ProducerSettings = Field(default_factory=ProducerSettings)
     metrics: MetricsSettings = MetricsSettings()
+    exporter: ExporterSettings = ExporterSettings()
     log: LogSettings = LogSettings()
     shares: dict[Name, Path] = Field(default_factory=dict)
     """Where each share is mounted here."""

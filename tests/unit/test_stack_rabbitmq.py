@@ -161,6 +161,12 @@ RIGHTS = [
     ("monitor", "read", "import.lane.demo.normal", False),
     ("monitor", "read", "import.dead", False),
     ("monitor", "write", "import.events", False),
+    ("exporter", "read", "import.event-log", True),
+    ("exporter", "read", "import.dead", True),
+    ("exporter", "read", "import.lane.demo.normal", False),
+    ("exporter", "write", "import.events", True),
+    ("exporter", "write", "import.dead", False),
+    ("exporter", "configure", "import.dead", False),
     ("topology", "configure", "import.lane.demo.normal", True),
     ("topology", "configure", "production.lane", False),
     ("topology", "write", "amq.default", False),
@@ -213,11 +219,11 @@ class TestPermissions:
 
     def test_only_those_who_administer_have_tags(self) -> None:
         tagged = {user.name: user.tags for user in users() if user.tags}
-        assert tagged == {"topology": ("administrator",), "monitor": ("monitoring",)}
+        assert tagged == {"topology": ("administrator",), "monitor": ("monitoring",), "exporter": ("monitoring",)}
 
     def test_there_is_one_producer_for_each_lane(self) -> None:
         names = [user.name for user in users(("x", "y"))]
-        assert names == ["topology", "worker", "operator", "monitor", "x", "y"]
+        assert names == ["topology", "worker", "operator", "monitor", "exporter", "x", "y"]
         assert all(isinstance(user, BrokerUser) for user in users())
 
 

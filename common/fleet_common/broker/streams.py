@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, Final, Literal, Self
 
 from fleet_common.broker.address import BrokerAddress
@@ -20,8 +21,8 @@ from fleet_common.broker.streamend import find_end
 from fleet_common.broker.subscription import Attach, Message, Subscription
 from fleet_common.broker.waiting import Deadline
 
-Start = int | Literal["first", "next"]
-"""An offset, everything that is still there, or only what is appended from now on."""
+Start = int | datetime | Literal["first", "next"]
+"""An offset, a time by the broker's clock, everything that is still there, or only what is appended from now on."""
 
 FOREVER: Final = float("inf")
 _SILENCE_SECONDS: Final = 30.0

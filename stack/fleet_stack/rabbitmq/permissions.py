@@ -79,6 +79,15 @@ MONITOR: Final = BrokerUser(
     read=r"^import\.event-log$",
     tags=("monitoring",),
 )
+EXPORTER: Final = BrokerUser(
+    name="exporter",
+    configure=NOTHING,
+    # It says of a request that the broker gave up that it is dead; nobody else does.
+    write=r"^import\.events$",
+    read=r"^import\.(dead|event-log)$",
+    tags=("monitoring",),
+    topics=(TopicPermission("import.events", write=r"^[^.]+\.dead$", read=NOTHING),),
+)
 TOPOLOGY: Final = BrokerUser(
     name="topology",
     configure=r"^import\..+$",
@@ -92,4 +101,4 @@ TOPOLOGY: Final = BrokerUser(
 
 def users(lanes: tuple[str, ...] = LANES) -> tuple[BrokerUser, ...]:
     """Every user of a stack, one producer for each lane."""
-    return (TOPOLOGY, WORKER, OPERATOR, MONITOR, *map(producer, lanes))
+    return (TOPOLOGY, WORKER, OPERATOR, MONITOR, EXPORTER, *map(producer, lanes))

@@ -17,7 +17,7 @@ import omero.rtypes
 import structlog
 
 from fleet_common.errors import Reason, RequestError, Transient, failure
-from fleet_worker.omero import account, filesets, leftovers, owners, vitals
+from fleet_worker.omero import account, filesets, leftovers, occupancy, owners, vitals
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import OwnerIds, ServerInfo
@@ -166,6 +166,10 @@ class Gateway:
     def running_imports(self) -> int:
         """How many imports of the whole fleet the server has queued or running."""
         return len(self._call(filesets.running))
+
+    def open_sessions(self) -> int:
+        """How many sessions of all users are open."""
+        return self._call(occupancy.open_sessions)
 
     def sudo(self, user: str, group: str) -> OwnerSession:
         """A new session as the owner in the group; use it as a context manager, which closes it.
