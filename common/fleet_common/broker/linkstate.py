@@ -45,7 +45,7 @@ class LinkState:
     connected: bool = False
     generation: int = 0
     blocked: bool = False
-    reason: str = "not started"
+    reason: str = "no answer yet"
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

@@ -74,7 +74,8 @@ class Subscription:
         done = self._attached.wait(deadline_seconds)
         self._raise_refusal()
         if not done:
-            raise BrokerUnavailable(f"not attached within {deadline_seconds:g} s: {self._link.state.reason}")
+            reason = self._link.state.reason or "it does not let us read yet"
+            raise BrokerUnavailable(f"{self._link.address} did not answer within {deadline_seconds:g} s: {reason}")
 
     def get(self, timeout_seconds: float) -> Message | None:
         """The next message; None when none came in time.
