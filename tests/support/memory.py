@@ -11,11 +11,17 @@ from fleet_common.plates import Names
 
 
 class Memory:
-    """A reader over files in memory, by their paths, which shows that a format needs nothing else."""
+    """A reader over files in memory, by their paths, which shows that a format needs nothing else.
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    Args:
+        files: Content by path.
+        folder: Is there whether it holds files or not.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], folder: str = ".") -> None:
         self.files: dict[str, bytes] = {}
         self._inside: dict[str, tuple[dict[str, None], dict[str, None]]] = {".": ({}, {})}
+        self._folder(PurePosixPath(folder))
         for path, content in files.items():
             self.put(path, content)
 

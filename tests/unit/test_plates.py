@@ -69,6 +69,7 @@ def test_a_format_that_is_not_installed_is_unsupported() -> None:
 def test_a_format_is_imported_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a facility's format that cannot be imported; then only its own use fails, by its name."""
     broken = importlib.metadata.EntryPoint("broken", "no.such.module:Format", registry.GROUP)
+    monkeypatch.setattr(registry, "_installed", registry._installed.__wrapped__)  # what is installed is kept
     monkeypatch.setattr(registry, "entry_points", lambda *, group: [broken] if group == registry.GROUP else [])
     assert format_names() == ("broken", "file")
     assert plate_format("file").name == "file"

@@ -1,8 +1,8 @@
 """Finds plate formats by name, and the format of a path.
 
 Formats are entry points of the group ``omero_fleet.plate_formats``, imported when they are first asked for; a facility
-adds its own by installing a package. ``file``, the single file, is always there and asked last. Reads only package
-metadata; the cache of loaded formats may be filled by any thread.
+adds its own by installing a package and starting anew. ``file``, the single file, is always there and asked last. Reads
+only package metadata; the caches may be filled by any thread.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def detect(path: PurePosixPath, reader: Reader) -> tuple[PlateFormat, PurePosixP
     )
 
 
+@cache
 def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP) if point.name != SingleFile.name}
 

@@ -8,7 +8,6 @@ same bytes. One call writes with two threads of its own and waits for them. :mod
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -16,9 +15,9 @@ from typing import Final
 from fleet_stack.console import StackError
 from fleet_stack.plates import pixels
 from fleet_stack.plates.index import write_index
+from fleet_stack.plates.positions import PLATE_SIZES, keys_of
 from fleet_stack.plates.spec import MadePlate, PlaneKey, PlateSpec, file_name
 
-PLATE_SIZES: Final = ((8, 12), (16, 24), (32, 48))
 _WRITERS: Final = 2
 _NAMESPACE_OF_IDS: Final = uuid.UUID("5f3f5a52-5a0b-4c7a-9c6e-2f9f0d3f8f11")
 
@@ -38,7 +37,7 @@ def make_plate(root: Path, spec: PlateSpec) -> MadePlate:
         folder=folder,
         entry=images / "Index.idx.xml",
         companions=_write_companions(folder, spec) if spec.companions else (),
-        tiffs={key: images / file_name(key) for key in _keys(spec, positions)},
+        tiffs={key: images / file_name(key) for key in keys_of(spec, positions)},
         measurement_id=spec.measurement_id or str(uuid.uuid5(_NAMESPACE_OF_IDS, f"{spec.name}/{spec.seed}")),
         rows=rows,
         columns=columns,
@@ -66,17 +65,6 @@ def _rectangle(wells: int, rows: int, columns: int) -> tuple[tuple[int, int], ..
     fitting = (width for width in range(columns, 0, -1) if wells % width == 0 and wells // width <= rows)
     width = next(fitting, columns)
     return tuple(divmod(number, width) for number in range(wells))
-
-
-def _keys(spec: PlateSpec, positions: tuple[tuple[int, int], ...]) -> Iterator[PlaneKey]:
-    for row, column in positions:
-        for number in range(spec.fields):
-            if (row, column, number) in spec.absent:
-                continue
-            for t in range(spec.timepoints):
-                for z in range(spec.planes):
-                    for c in range(spec.channels):
-                        yield PlaneKey(row, column, number, t, z, c)
 
 
 def _write_tiffs(plate: MadePlate) -> None:

@@ -19,7 +19,7 @@ import tifffile
 
 from fleet_stack.console import StackError
 from fleet_stack.plates import pixels
-from fleet_stack.plates.harmony import PLATE_SIZES
+from fleet_stack.plates.positions import arranged, keys_of, row_letters
 from fleet_stack.plates.spec import PlaneKey, PlateSpec
 
 SOFTWARE: Final = "MetaSeries"
@@ -109,7 +109,7 @@ def make_imagexpress(root: Path, spec: PlateSpec, options: Options | None = None
 
     Args:
         root: Gets one folder with the plate's name.
-        spec: What to make; its ``harmony``, ``companions`` and ``absent`` do not matter.
+        spec: What to make; its ``harmony`` and ``companions`` do not matter.
         options: What only this vendor has.
 
     Raises:
@@ -118,9 +118,9 @@ def make_imagexpress(root: Path, spec: PlateSpec, options: Options | None = None
     chosen = options or Options()
     if not chosen.folders and spec.timepoints * spec.planes > 1:
         raise StackError("stacks and time points need folders")
-    rows, columns, positions = _arranged(spec)
+    rows, columns, positions = arranged(spec)
     folder = root / spec.name
-    tiffs = {key: folder / _place(spec, chosen, key) / _name(spec, chosen, key) for key in _keys(spec, positions)}
+    tiffs = {key: folder / _place(spec, chosen, key) / _name(spec, chosen, key) for key in keys_of(spec, positions)}
     plate = ImageXpressPlate(
         options=chosen,
         folder=folder,
@@ -142,25 +142,6 @@ def htd(spec: PlateSpec, options: Options, plate_id: str) -> str:
     return options.ending.join((*_lines(spec, options, plate_id), ""))
 
 
-def _arranged(spec: PlateSpec) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-    """Rows and columns of the smallest usual plate that has the wells, and where they are: row by row."""
-    if min(spec.wells, spec.fields, spec.channels, spec.planes, spec.timepoints) < 1:
-        raise StackError("a plate needs wells, fields, channels, planes and timepoints of 1 or more")
-    for rows, columns in PLATE_SIZES:
-        positions = tuple(sorted(spec.positions)) or tuple(divmod(well, columns) for well in range(spec.wells))
-        if all(row < rows and column < columns for row, column in positions):
-            return rows, columns, positions
-    raise StackError(f"no plate has these wells: give 1 to {32 * 48}, or positions inside 32 x 48")
-
-
-def _keys(spec: PlateSpec, positions: Iterable[tuple[int, int]]) -> Iterator[PlaneKey]:
-    for row, column in positions:
-        for number in range(spec.fields):
-            for t in range(spec.timepoints):
-                for z in range(spec.planes):
-                    yield from (PlaneKey(row, column, number, t, z, c) for c in range(spec.channels))
-
-
 def _place(spec: PlateSpec, options: Options, key: PlaneKey) -> Path:
     if not options.folders:
         return Path()
@@ -169,8 +150,7 @@ def _place(spec: PlateSpec, options: Options, key: PlaneKey) -> Path:
 
 def _name(spec: PlateSpec, options: Options, key: PlaneKey, thumb: str = "") -> str:
     """The name that MetaXpress gives to the file of a plane, or to its thumbnail."""
-    letters = chr(ord("A") + key.row) if key.row < 26 else f"A{chr(ord('A') + key.row - 26)}"  # noqa: PLR2004  letters
-    well = f"{letters}{key.column + 1:02d}"
+    well = f"{row_letters(key.row)}{key.column + 1:02d}"
     site = f"_s{key.field + 1}" if spec.fields > 1 else ""
     wave = f"_w{key.c + 1}" if spec.channels > 1 else ""
     guid = str(uuid.uuid5(_NAMESPACE, f"{spec.seed}/{key}{thumb}")).upper() if options.guids else ""
@@ -232,7 +212,7 @@ def _write_htds(spec: PlateSpec, options: Options, plate: ImageXpressPlate) -> N
 
 
 def _lines(spec: PlateSpec, options: Options, plate_id: str) -> Iterator[str]:
-    rows, columns, positions = _arranged(spec)
+    rows, columns, positions = arranged(spec)
     yield from (
         '"HTSInfoFile", Version 1.0',
         f'"Description", "{spec.channels} waves, 10 \N{MICRO SIGN}m, no cells"',

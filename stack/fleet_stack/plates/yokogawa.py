@@ -8,15 +8,13 @@ its own and waits for them. :mod:`btsxml` beside it writes the XML.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fleet_stack.console import StackError
 from fleet_stack.plates import btsxml, pixels
-from fleet_stack.plates.harmony import PLATE_SIZES
+from fleet_stack.plates.positions import arranged, keys_of
 from fleet_stack.plates.spec import PlaneKey, PlateSpec
 
 DATA: Final = "MeasurementData.mlf"
@@ -68,10 +66,10 @@ def make_yokogawa(root: Path, spec: PlateSpec, options: btsxml.Options | None = 
         StackError: The spec makes no plate.
     """
     chosen = options or btsxml.Options()
-    rows, columns, positions = _arranged(spec)
+    rows, columns, positions = arranged(spec)
     folder = root / spec.name
     folder.mkdir(parents=True, exist_ok=True)
-    plate = _named(folder, spec, {key: folder / _file_name(spec, chosen, key) for key in _keys(spec, positions)})
+    plate = _named(folder, spec, {key: folder / _file_name(spec, chosen, key) for key in keys_of(spec, positions)})
     _write_tiffs(spec, plate)
     btsxml.write(btsxml.Measurement(spec, chosen, rows, columns, plate.tiffs), plate)
     return plate
@@ -89,27 +87,6 @@ def _named(folder: Path, spec: PlateSpec, tiffs: dict[PlaneKey, Path]) -> Yokoga
         shading=tuple(folder / f"SC_40x_M10_CH{channel:02d}.tif" for channel in shading),
         tiffs=tiffs,
     )
-
-
-def _arranged(spec: PlateSpec) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-    """Rows and columns of the smallest usual plate that has the wells, and where they are: row by row."""
-    if min(spec.wells, spec.fields, spec.channels, spec.planes, spec.timepoints) < 1:
-        raise StackError("a plate needs wells, fields, channels, planes and timepoints of 1 or more")
-    for rows, columns in PLATE_SIZES:
-        positions = tuple(sorted(spec.positions)) or tuple(divmod(well, columns) for well in range(spec.wells))
-        if all(row < rows and column < columns for row, column in positions):
-            return rows, columns, positions
-    raise StackError(f"no plate has these wells: give 1 to {32 * 48}, or positions inside 32 x 48")
-
-
-def _keys(spec: PlateSpec, positions: tuple[tuple[int, int], ...]) -> Iterator[PlaneKey]:
-    for row, column in positions:
-        for number in range(spec.fields):
-            if (row, column, number) in spec.absent:
-                continue
-            for t in range(spec.timepoints):
-                for z in range(spec.planes):
-                    yield from (PlaneKey(row, column, number, t, z, c) for c in range(spec.channels))
 
 
 def _file_name(spec: PlateSpec, options: btsxml.Options, key: PlaneKey) -> str:
