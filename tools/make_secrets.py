@@ -28,7 +28,7 @@ from fleet_stack.rabbitmq.permissions import BrokerUser, users
 
 VHOST: Final = "fleet"
 DEFINITIONS: Final = "broker-definitions"
-OMERO_SECRETS: Final = ("omero-importer", "omero-root", "postgres")
+OTHER_SECRETS: Final = ("omero-importer", "omero-root", "postgres", "grafana-admin")
 HASHING: Final = "rabbit_password_hashing_sha256"
 SALT_BYTES: Final = 4
 LANE: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\Z")
@@ -40,7 +40,7 @@ def make(folder: Path, lanes: tuple[str, ...]) -> None:
     folder.chmod(0o700)
     known = users(tuple(dict.fromkeys((*_known_lanes(folder), *lanes))))
     passwords = {user.name: _password(folder / f"broker-{user.name}") for user in known}
-    for name in OMERO_SECRETS:
+    for name in OTHER_SECRETS:
         _password(folder / name)
     _write(folder / DEFINITIONS, json.dumps(definitions(known, passwords), indent=2) + "\n")
 
