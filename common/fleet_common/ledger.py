@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from fleet_common.events import FINAL, Event, Kind, rank
+from fleet_common.events import Event, Kind, rank
 
 MOST_REQUESTS: Final = 100_000
 MOST_BATCHES: Final = 2_000
@@ -25,10 +25,11 @@ IMPORTED: Final = "imported"
 DEAD: Final = "dead"
 CANCELLED: Final = "cancelled"
 WITHDRAWN: Final = "withdrawn"
-STATES: Final = (WAITING, IN_WORK, IMPORTED, DEAD, CANCELLED, WITHDRAWN)
+INCOMPLETE: Final = "incomplete"
+STATES: Final = (WAITING, IN_WORK, IMPORTED, DEAD, CANCELLED, WITHDRAWN, INCOMPLETE)
 """What a request can be, for people: every kind of event belongs to one."""
 
-_STATE_OF: Final[Mapping[Kind, str]] = MappingProxyType(
+_STATE_OF: Final[Mapping[str, str]] = MappingProxyType(
     {
         Kind.STARTED: IN_WORK,
         Kind.PROGRESS: IN_WORK,
@@ -38,6 +39,8 @@ _STATE_OF: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.CANCELLED: CANCELLED,
         Kind.WITHDRAWN: WITHDRAWN,
         Kind.DROPPED: WITHDRAWN,
+        # Told by a producer of what it does not publish: nobody waits for it.
+        "incomplete": INCOMPLETE,
     }
 )
 
@@ -72,6 +75,11 @@ class Tracked:
     def state(self) -> str:
         """One of :data:`STATES`."""
         return state_of(self.kind)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to happen by itself."""
+        return self.state in {WAITING, IN_WORK}
 
 
 @dataclass(slots=True)
@@ -139,7 +147,7 @@ class Ledger:
         known = self._open.pop(key, None) or self._ended.pop(key, None)
         before = None if known is None else (known.state, known.size, known.batch)
         tracked = self._updated(known, event, seconds)
-        (self._ended if tracked.kind in FINAL else self._open)[key] = tracked
+        (self._open if tracked.is_open else self._ended)[key] = tracked
         self._count(event, tracked, before, seconds, offset)
         self._forget()
 
@@ -154,9 +162,9 @@ class Ledger:
     def _updated(self, known: Tracked | None, event: Event, seconds: float) -> Tracked:
         tracked = known or Tracked(rank(event), event.kind, seconds)
         if rank(event) >= tracked.rank:
-            began_anew = tracked.kind in FINAL and event.kind not in FINAL
+            was_open = tracked.is_open
             tracked.rank, tracked.kind = rank(event), event.kind
-            tracked.since_seconds = seconds if began_anew else tracked.since_seconds
+            tracked.since_seconds = seconds if tracked.is_open and not was_open else tracked.since_seconds
             tracked.size = _size(event) or tracked.size
         if event.batch is not None:
             tracked.batch = (event.lane, event.batch.id)
