@@ -57,7 +57,7 @@ def plane(session: OwnerSession, image: ImageFacts, c: int = 0) -> NDArray[Any]:
 def test_one_tiff(gateway: Gateway, share: Path, tif: Path, user: str, group: str) -> None:
     """Given a file, when it is imported into a dataset, then OMERO holds it there, for its owner, pixel for pixel."""
     with gateway.sudo(user, group) as session:
-        target = session.resolve_target(parse_target("Dataset:name:tiffs"), creates=True)
+        target = session.resolve_target(parse_target("Dataset:name:tiffs"), creates=True, made_for="a test")
         spec = spec_of(share, [tif], target=target)
         outcome = run(session, spec, [tif])
         facts = session.verify(outcome.fileset_id)
@@ -75,7 +75,7 @@ def test_one_tiff(gateway: Gateway, share: Path, tif: Path, user: str, group: st
 
 def test_a_plate(alice: OwnerSession, gateway: Gateway, share: Path, plate: MadePlate) -> None:
     """Wells, fields, channels and planes arrive as written, in the one screen; files and hashes are the manifest's."""
-    screen = alice.resolve_target(parse_target("Screen:name:plates"), creates=True)
+    screen = alice.resolve_target(parse_target("Screen:name:plates"), creates=True, made_for="a test")
     spec = spec_of(share, plate.files, target=screen, reader_class=HARMONY_READER)
     steps: list[ServerStep] = []
     outcome = run(alice, spec, plate.files, steps)
@@ -247,7 +247,7 @@ class TestTargets:
     ) -> None:
         """After the upload, and without a trace of an image."""
         with gateway.sudo("bob", "screening") as bob:
-            his = bob.resolve_target(parse_target("Dataset:@name:his"), creates=True)
+            his = bob.resolve_target(parse_target("Dataset:@name:his"), creates=True, made_for="a test")
         spec = spec_of(share, [tif], target=his)
         with pytest.raises(Permanent) as caught:
             run(alice, spec, [tif])
@@ -256,7 +256,7 @@ class TestTargets:
 
     def test_a_dataset_that_was_deleted_meanwhile(self, alice: OwnerSession, share: Path, tif: Path) -> None:
         """Between its resolution and the import."""
-        target = alice.resolve_target(parse_target("Dataset:@name:short-lived"), creates=True)
+        target = alice.resolve_target(parse_target("Dataset:@name:short-lived"), creates=True, made_for="a test")
         with pytest.raises(Permanent) as caught:
             run(alice, spec_of(share, [tif], target=replace(target, id=999_999_999)), [tif])
         assert caught.value.reason is Reason.TARGET_NOT_FOUND
@@ -265,7 +265,7 @@ class TestTargets:
         self, alice: OwnerSession, share: Path, tif: Path
     ) -> None:
         """So verification must look for the link, and callers refuse it before the upload."""
-        screen = alice.resolve_target(parse_target("Screen:name:no place for images"), creates=True)
+        screen = alice.resolve_target(parse_target("Screen:name:no place for images"), creates=True, made_for="a test")
         facts = alice.verify(run(alice, spec_of(share, [tif], target=screen), [tif]).fileset_id)
         assert (len(facts.images), facts.plates, facts.dataset_images) == (1, (), {})
 

@@ -24,9 +24,9 @@ def name() -> str:
     return f"target {uuid.uuid4()}"
 
 
-def resolve(session: OwnerSession, text: str, *, creates: bool = True) -> ResolvedTarget:
-    """The container of a target as text."""
-    return session.resolve_target(parse_target(text), creates=creates)
+def resolve(session: OwnerSession, text: str, *, creates: bool = True, made_for: str = "") -> ResolvedTarget:
+    """The container of a target as text, of one request or of one that nobody else asks for."""
+    return session.resolve_target(parse_target(text), creates=creates, made_for=made_for or str(uuid.uuid4()))
 
 
 def reason_of(session: OwnerSession, text: str, *, creates: bool = True) -> Reason:
@@ -53,11 +53,28 @@ def test_a_name_makes_a_container_once_and_finds_it_ever_after(alice: OwnerSessi
 
 
 def test_plus_takes_the_newest_and_minus_the_oldest(alice: OwnerSession, name: str) -> None:
-    """As the official importer documents it; ``@name`` always makes a new one."""
+    """As the official importer documents it; ``@name`` makes a new one for each request."""
     first, second, third = (resolve(alice, f"Dataset:@name:{name}") for _ in range(3))
     assert first.id < second.id < third.id
     assert resolve(alice, f"Dataset:+name:{name}").id == third.id
     assert resolve(alice, f"Dataset:-name:{name}").id == first.id
+
+
+@pytest.mark.parametrize("text", ["Screen:@name:{0}", "Project:name:{0}/Dataset:@name:{0}"])
+def test_at_is_one_container_for_all_attempts_of_a_request(alice: OwnerSession, name: str, text: str) -> None:
+    """Given a worker that was killed right after it made one, when another one comes, then it finds that."""
+    resolve(alice, text.format(name))
+    first = resolve(alice, text.format(name), made_for="one request")
+    again = resolve(alice, text.format(name), made_for="one request", creates=False)
+    assert (first.created, again.created, again.id) == (True, False, first.id)
+    assert len(ids_named(alice, first.kind, name)) == 2
+
+
+def test_nobody_else_can_say_what_a_container_was_made_for(gateway: Gateway, alice: OwnerSession, name: str) -> None:
+    """In a read-annotate group everybody may annotate everybody's containers."""
+    hers = resolve(alice, f"Dataset:@name:{name}", made_for="her request")
+    with gateway.sudo("bob", "screening") as bob:
+        assert resolve(bob, f"Dataset:@name:{name}", made_for="her request").id != hers.id
 
 
 def test_percent_insists_on_one(alice: OwnerSession, name: str) -> None:

@@ -26,7 +26,7 @@ from fleet_worker.omero.facts import (
     UploadedFile,
 )
 from fleet_worker.omero.state import FilesetState, State
-from support.builders import ALICE, a_fileset
+from support.builders import ALICE, REQUEST_ID, a_fileset
 
 OWN_FILESET: Final = 19
 DATASET: Final = ResolvedTarget(Kind.DATASET, 5, "Tuesday")
@@ -102,8 +102,9 @@ class FakeOmero:
     ) -> None:
         self.journal.write("session closed")
 
-    def resolve_target(self, target: Target, *, creates: bool) -> ResolvedTarget:
+    def resolve_target(self, target: Target, *, creates: bool, made_for: str) -> ResolvedTarget:
         """Dataset 5, unless it is missing and may not be made."""
+        assert made_for == str(REQUEST_ID)
         self.journal.write("make target" if creates else "find target")
         self.targets.append((target, creates))
         if self.missing_target is not None and not creates:

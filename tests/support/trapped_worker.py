@@ -215,7 +215,7 @@ def _server_step(number: int) -> Callable[[Spring], None]:
 def _container_made(spring: Spring) -> None:
     from fleet_worker.omero.session import OwnerSession  # noqa: PLC0415  as above
 
-    _after(OwnerSession, "resolve_target", spring, lambda *_, creates: creates)
+    _after(OwnerSession, "resolve_target", spring, lambda *_, creates, **__: creates)
 
 
 def _imported_not_annotated(spring: Spring) -> None:

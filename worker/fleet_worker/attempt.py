@@ -179,13 +179,13 @@ class Attempt:
         """Find the target, or make it under a lock, so that two workers make one container of one name."""
         target = self._request.parsed_target
         try:
-            return session.resolve_target(target, creates=False)
+            return session.resolve_target(target, creates=False, made_for=self._id)
         except RequestError as error:
             if error.reason is not Reason.TARGET_NOT_FOUND or target.container.choice is Choice.ID:
                 raise
         name = self._parts.names.lock(f"target.{owner.group_id}.{_short(self._request.target)}")
         with self._parts.locks.take_one_of([name], _TARGET_SECONDS, stop=asking(self._check)):
-            return session.resolve_target(target, creates=True)
+            return session.resolve_target(target, creates=True, made_for=self._id)
 
     def _spec(self, files: FilesHere, target: ResolvedTarget) -> ImportSpec:
         request, options = self._request, self._request.options

@@ -1,9 +1,12 @@
 """Find or make the Screen, Dataset or Project that a target names, as ``omero import -T`` does.
 
 Where it differs: ``Project:name:P/Dataset:name:D`` looks for D inside P only, and a container of another group is
-refused before anything is uploaded. Threading: safe in any thread. Two that make the same container at once end with
-one: each makes its own, then the lowest id wins and the loser deletes its own. The caller holds a lock around it all
-the same, for OMERO has no unique names, and a third could find the loser's before it is deleted.
+refused before anything is uploaded. ``@name`` makes a new container once per request, however many attempts it takes:
+the container says in an annotation of its own whom it was made for.
+
+Threading: safe in any thread. Two that make the same container at once end with one: each makes its own, then the
+lowest id wins and the loser deletes its own. The caller holds a lock around it all the same, for OMERO has no unique
+names, and a third could find the loser's before it is deleted.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from fleet_worker.omero.translate import translated
 _MODEL: Final[Mapping[Kind, Any]] = MappingProxyType(
     {Kind.DATASET: omero.model.DatasetI, Kind.SCREEN: omero.model.ScreenI, Kind.PROJECT: omero.model.ProjectI}
 )
+NAMESPACE: Final = "omero-import-fleet/container"
+"""Of the annotation on a container of ``@name``."""
 _MOST: Final = 1000
 """Of containers with one name, so many are looked at."""
 
@@ -40,11 +45,13 @@ class Resolver:
         connection: The owner's session.
         owner: Who that is.
         creates: Whether a container that is not there may be made.
+        made_for: The request whose own container ``@name`` is.
     """
 
     connection: Connection
     owner: OwnerIds
     creates: bool
+    made_for: str
 
     def resolve(self, target: Target) -> ResolvedTarget:
         """The container that receives plates or images.
@@ -63,7 +70,8 @@ class Resolver:
     def _single(self, container: Container, project_id: int | None) -> ResolvedTarget:
         if container.choice is Choice.ID:
             return self._by_id(container)
-        found = [] if container.choice is Choice.NEW else self._by_name(container, project_id)
+        is_new = container.choice is Choice.NEW
+        found = self._of_an_earlier_attempt(container) if is_new else self._by_name(container, project_id)
         if len(found) > 1 and container.choice is Choice.UNIQUE:
             raise failure(
                 Reason.TARGET_AMBIGUOUS,
@@ -104,6 +112,23 @@ class Resolver:
         linkable = (one for one in found if one.details.permissions.canLink())
         return [ResolvedTarget(container.kind, one.id.val, container.value) for one in linkable]
 
+    def _of_an_earlier_attempt(self, container: Container) -> list[ResolvedTarget]:
+        hql = (
+            f"select o.id from {container.kind}AnnotationLink l join l.parent o join l.child a join a.mapValue mv"  # noqa: S608  HQL; the kind is one of three words
+            " where a.ns = :ns and mv.name = 'request_id' and mv.value = :request and o.name = :name"
+            " and o.details.group.id = :group and o.details.owner.id = :owner"
+            " and l.details.owner.id = :owner and a.details.owner.id = :owner order by o.id"
+        )
+        values: dict[str, str | int] = {
+            "ns": NAMESPACE,
+            "request": self.made_for,
+            "name": container.value,
+            "group": self.owner.group_id,
+            "owner": self.owner.user_id,
+        }
+        found = rows(self.connection, f"the look-up of this request's {container.kind}", hql, values, limit=1)
+        return [ResolvedTarget(container.kind, row[0], container.value) for row in found]
+
     def _make(self, container: Container, project_id: int | None) -> ResolvedTarget:
         if not self.creates:
             raise failure(
@@ -121,6 +146,8 @@ class Resolver:
     def _saved(self, container: Container, project_id: int | None) -> ResolvedTarget:
         fresh = _MODEL[container.kind]()
         fresh.name = omero.rtypes.rstring(container.value)
+        if container.choice is Choice.NEW:
+            fresh.linkAnnotation(_made_for(self.made_for))
         with translated(f"the creation of {container.kind} {container.value!r}"):
             if project_id is None:
                 made = self.connection.update.saveAndReturnObject(fresh)
@@ -152,6 +179,13 @@ class Resolver:
         with translated(what):
             link = _link(project.id, omero.model.DatasetI(dataset.id, False))  # noqa: FBT003  Ice knows no keywords
             self.connection.update.saveObject(link)
+
+
+def _made_for(request_id: str) -> Any:
+    annotation = omero.model.MapAnnotationI()
+    annotation.ns = omero.rtypes.rstring(NAMESPACE)
+    annotation.mapValue = [omero.model.NamedValue("request_id", request_id)]
+    return annotation
 
 
 def _link(project_id: int, dataset: Any) -> Any:

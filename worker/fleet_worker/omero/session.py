@@ -52,18 +52,19 @@ class OwnerSession:
     ) -> None:
         self.close()
 
-    def resolve_target(self, target: Target, *, creates: bool) -> ResolvedTarget:
+    def resolve_target(self, target: Target, *, creates: bool, made_for: str) -> ResolvedTarget:
         """Find the container, or make it.
 
         Args:
             target: As requested.
             creates: False to raise ``target-not-found`` where one would have to be made: the caller then takes its lock
                 and calls again with True.
+            made_for: The id of the request: ``@name`` is a container of its own.
 
         Raises:
             Permanent: ``target-not-found``, ``target-not-linkable`` or ``target-ambiguous``.
         """
-        return Resolver(self._connection, self.owner, creates).resolve(target)
+        return Resolver(self._connection, self.owner, creates, made_for).resolve(target)
 
     def register(self, spec: ImportSpec) -> RegisteredImport:
         """Create the fileset in the server; nothing is sent yet. See `register`."""
