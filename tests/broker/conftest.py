@@ -1,13 +1,15 @@
 """A real RabbitMQ for the tests of fleet_common.broker, with the users and permissions of a facility.
 
-The stack is called after the version it runs (``FLEET_TEST_RABBITMQ``: 3.10, 4.0 or newest; 4.0 by default) and lives
-with all others. It is removed at the end; what a test leaves in queues is purged before the next one.
+What requests depend on (lanes, fairness, locks, retries, submitting) is tried on every version that the fleet supports,
+the rest on 4.0; ``FLEET_TEST_RABBITMQ`` (3.10, 4.0 or newest) chooses one version for all. A stack is called after its
+version, lives with all others and is removed at the end; what a test leaves in queues is purged before the next one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
@@ -15,16 +17,30 @@ from fleet_common.broker import apply
 from fleet_stack import parts, stack
 from fleet_stack.layout import Layout
 from fleet_stack.rabbitmq.part import RabbitPart
-from support.rabbit import LANES, Rabbit
+from support.rabbit import LANES, Rabbit, install_or_skip
+
+USUAL: Final = "4.0"
+VERSIONS: Final = (USUAL, "3.10", "newest")
+EVERYWHERE: Final = frozenset({"test_fairness", "test_lanes", "test_locks", "test_retry", "test_submit_faults"})
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say on which versions a test runs."""
+    if "running" in metafunc.fixturenames:
+        chosen = os.environ.get("FLEET_TEST_RABBITMQ")
+        versions = VERSIONS if metafunc.module.__name__.rpartition(".")[2] in EVERYWHERE else (USUAL,)
+        metafunc.parametrize("running", (chosen,) if chosen else versions, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[Rabbit]:
-    """One broker for all tests of a run, with the topology applied."""
-    version = os.environ.get("FLEET_TEST_RABBITMQ", "4.0")
+def running(request: pytest.FixtureRequest) -> Iterator[Rabbit]:
+    """One broker for all tests of a version, with the topology applied; a newest that cannot be had is skipped."""
+    version = str(request.param)
     name = f"t-broker-{version.replace('.', '')}"
+    options = parts.Options(rabbitmq_version=version)
+    install_or_skip(Layout.for_name(name), options)
     try:
-        description = stack.up(name, ("rabbitmq",), parts.Options(rabbitmq_version=version)).broker
+        description = stack.up(name, ("rabbitmq",), options).broker
         rabbit = Rabbit(name, description, RabbitPart(Layout.for_name(name), version))
         apply(rabbit.plain("topology"), LANES)
         yield rabbit

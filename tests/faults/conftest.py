@@ -20,12 +20,12 @@ import pytest
 
 from fleet_common.messages import Priority
 from fleet_stack import stack
-from fleet_stack.console import StackError
 from fleet_stack.fleet import LANES, Fleet
 from fleet_stack.layout import Layout
-from fleet_stack.parts import Options, part
+from fleet_stack.parts import Options
 from support.facility import Facility
 from support.proof import Proof
+from support.rabbit import install_or_skip
 from support.scenes import TIERS_SECONDS, Ending, Ground, Played, Row, check_in_omero, scene
 
 STACK: Final = "t-faults"
@@ -44,12 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def version() -> str:
     """Which RabbitMQ breaks; a newest that cannot be had is skipped."""
     wanted = os.environ.get("FLEET_TEST_RABBITMQ", "4.0")
-    try:
-        part(Layout.for_name(STACK), "rabbitmq", Options(rabbitmq_version=wanted)).install()
-    except StackError as error:
-        if wanted != "newest":
-            raise
-        pytest.skip(f"the newest RabbitMQ cannot be had here: {error}")
+    install_or_skip(Layout.for_name(STACK), Options(rabbitmq_version=wanted))
     return wanted
 
 

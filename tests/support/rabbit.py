@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import pytest
 from pydantic import SecretStr
 
 from fleet_common.broker import (
@@ -22,13 +23,26 @@ from fleet_common.broker import (
     Timing,
 )
 from fleet_common.broker.channels import on_throwaway
+from fleet_stack import parts
+from fleet_stack.console import StackError
 from fleet_stack.description import BrokerDescription
+from fleet_stack.layout import Layout
 from fleet_stack.rabbitmq.part import RabbitPart
 
 LANES: Final = ("demo", "hcs", "confocal")
 QUICK: Final = Backoff(first_seconds=0.05, most_seconds=0.3, jitter_seconds=0.05)
 NAMES: Final = Names()
 T = TypeVar("T")
+
+
+def install_or_skip(layout: Layout, options: parts.Options) -> None:
+    """Have the packages of a RabbitMQ; a newest that cannot be had here skips the test."""
+    try:
+        parts.part(layout, "rabbitmq", options).install()
+    except StackError as error:
+        if options.rabbitmq_version != "newest":
+            raise
+        pytest.skip(f"the newest RabbitMQ cannot be had here: {error}")
 
 
 @dataclass
