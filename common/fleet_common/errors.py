@@ -39,6 +39,7 @@ class Reason(enum.StrEnum):
     NAME_REFUSED = "name-refused"
     NOT_A_REGULAR_FILE = "not-a-regular-file"
     FILE_EMPTY = "file-empty"
+    FILE_CUT = "file-cut"
     FORMAT_BROKEN = "format-broken"
     MANIFEST_DIFFERS = "manifest-differs"
     SHARE_UNAVAILABLE = "share-unavailable"
@@ -155,6 +156,7 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.NAME_REFUSED: _permanent("Rename the file or folder, then submit it again."),
         Reason.NOT_A_REGULAR_FILE: _permanent("Replace the link or special file by a regular file, then submit again."),
         Reason.FILE_EMPTY: _permanent("Copy the file again from the instrument, then submit it again."),
+        Reason.FILE_CUT: _permanent("Copy the named files again from the instrument, then submit again."),
         Reason.FORMAT_BROKEN: _permanent("Export the plate again: its index cannot be read."),
         Reason.MANIFEST_DIFFERS: _transient(
             "Check that the worker sees the same files as the acquisition host, then replay.", 10.0, 6

@@ -28,7 +28,7 @@ from fleet_common.messages import (
     encode,
     request_id_for,
 )
-from fleet_common.plates import Plate, describe, detect, problems
+from fleet_common.plates import Plate, Problem, damages, describe, detect, problems
 from fleet_common.storage import (
     ManifestSummary,
     Share,
@@ -40,6 +40,7 @@ from fleet_common.storage import (
     summarise,
 )
 from fleet_common.targets import parse_target
+from fleet_producer.wholeness import judge_all
 
 _SAMPLE_BYTES: Final = 64 * 1024
 
@@ -80,8 +81,18 @@ def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], dateti
     """
     share, plate = look_at(path, shares)
     check_fits(plate, parse_target(order.target))
-    summary = check_files(share, plate)
-    request = _request(share, plate, summary, order, clock())
+    return build(share, plate, check_files(share, plate), order, clock())
+
+
+def build(share: Share, plate: Plate, summary: ManifestSummary, order: Order, now: datetime) -> Prepared:
+    """Make the request for a plate whose files were checked.
+
+    Raises:
+        Permanent: ``target-mismatch``, or the request would be too large.
+        Transient: ``share-unavailable``, ``manifest-differs`` when the entry file has gone meanwhile.
+    """
+    check_fits(plate, parse_target(order.target))
+    request = _request(share, plate, summary, order, now)
     encode(request)
     return Prepared(request, plate)
 
@@ -100,17 +111,20 @@ def look_at(path: Path, shares: Shares) -> tuple[Share, Plate]:
 
 
 def check_files(share: Share, plate: Plate) -> ManifestSummary:
-    """Check that every file of the plate is there and not empty, and summarise them.
+    """Check that every file of the plate is there and whole, and summarise them.
 
     Raises:
-        Permanent: ``file-empty`` for an empty file.
+        Permanent: ``file-empty`` for an empty file, ``file-cut`` for a TIFF that is not whole.
         Transient: ``manifest-differs`` for a missing one; wells and fields are named.
     """
     sizes = measure(share, plate.files)
     found = problems(plate, sizes)
     if found:
-        any_missing = any(problem.problem == "missing" for problem in found)
+        any_missing = any(problem.problem is Problem.MISSING for problem in found)
         raise failure(Reason.MANIFEST_DIFFERS if any_missing else Reason.FILE_EMPTY, describe(found))
+    damaged = damages(plate, judge_all(share, sizes))
+    if damaged:
+        raise failure(Reason.FILE_CUT, describe(damaged))
     return summarise(entries_of(plate.files, sizes))
 
 

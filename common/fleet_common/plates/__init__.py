@@ -4,7 +4,7 @@ A format is given a :class:`Reader` over safe storage and yields a :class:`Plate
 OMERO must hold afterwards. The producer checks the files, the worker derives the same list again on its own mount.
 """
 
-from fleet_common.plates.completeness import FileProblem, Problem, describe, problems
+from fleet_common.plates.completeness import FileProblem, Problem, damages, describe, odd_sizes, problems
 from fleet_common.plates.model import (
     Bytes,
     End,
@@ -37,9 +37,11 @@ __all__ = [
     "Reader",
     "Sizes",
     "WellPosition",
+    "damages",
     "describe",
     "detect",
     "format_names",
+    "odd_sizes",
     "plate_format",
     "problems",
     "well_name",

@@ -1,16 +1,19 @@
-"""Whether the files that a plate lists are there: a pure comparison with what was measured on disk.
+"""Whether the files that a plate lists are there and whole: a pure comparison with what was seen on disk.
 
 Bio-Formats drops files that are missing and shows blank planes instead (ome/bioformats#2827), so nobody after this
-check would notice. No I/O, no threads; sizes come from :func:`fleet_common.storage.measure`.
+check would notice. No I/O, no threads; sizes come from :func:`fleet_common.storage.measure`,
+judgements from :func:`fleet_common.storage.judge`.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fleet_common.plates.model import Plate
+from fleet_common.plates.model import Plane, Plate
+from fleet_common.storage.tiffs import Judgement, Wholeness
 
 
 class Problem(enum.StrEnum):
@@ -18,6 +21,9 @@ class Problem(enum.StrEnum):
 
     MISSING = "missing"
     EMPTY = "empty"
+    CUT = "cut"
+    NOT_TIFF = "not a TIFF"
+    OTHER_SIZE = "of another size than its channel's other files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +34,17 @@ class FileProblem:
         path: Relative to the share.
         problem: What is wrong.
         where: Well, field, channel, plane and time point; empty for a file that is no plane.
+        detail: How that was seen; empty where the problem says it all.
     """
 
     path: str
     problem: Problem
     where: str
+    detail: str = ""
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        return f"{self.path} is {self.problem}{place}"
+        return f"{self.path} is {self.problem}{place}{f': {self.detail}' if self.detail else ''}"
 
 
 def problems(plate: Plate, sizes: Mapping[str, int]) -> tuple[FileProblem, ...]:
@@ -46,20 +54,61 @@ def problems(plate: Plate, sizes: Mapping[str, int]) -> tuple[FileProblem, ...]:
         plate: What its format read.
         sizes: Size in bytes by path, without the files that are not there.
     """
-    bad = {path for path in plate.files if not sizes.get(path)}
-    if not bad:
-        return ()
-    places = {plane.path: plane.where for plane in plate.planes if plane.path in bad}
-    return tuple(
-        FileProblem(path, Problem.EMPTY if path in sizes else Problem.MISSING, places.get(path, ""))
-        for path in plate.files
-        if path in bad
-    )
+    bad = {path: Problem.EMPTY if path in sizes else Problem.MISSING for path in plate.files if not sizes.get(path)}
+    return _placed(plate, {path: (problem, "") for path, problem in bad.items()})
+
+
+def damages(plate: Plate, judged: Mapping[str, Judgement]) -> tuple[FileProblem, ...]:
+    """Name the files that are there and not whole, in the plate's order.
+
+    A single file that only looks like a TIFF is left to Bio-Formats, which refuses it; of a plate it would make a blank
+    plane instead.
+
+    Args:
+        plate: What its format read.
+        judged: What is known of its TIFFs, by path.
+    """
+    known = {Wholeness.CUT: Problem.CUT} | ({Wholeness.NOT_TIFF: Problem.NOT_TIFF} if plate.planes else {})
+    bad = {path: (known[one.wholeness], one.why) for path, one in judged.items() if one.wholeness in known}
+    return _placed(plate, bad)
+
+
+def odd_sizes(plate: Plate, sizes: Mapping[str, int]) -> tuple[FileProblem, ...]:
+    """Name planes whose file has another size than most files of their channel: for uncompressed images only."""
+    usual = {
+        channel: Counter(sizes.get(plane.path or "", 0) for plane in planes).most_common(1)[0][0]
+        for channel, planes in _by_channel(plate).items()
+    }
+    odd = {
+        plane.path: (Problem.OTHER_SIZE, f"{sizes[plane.path]} bytes instead of {usual[plane.c]}")
+        for plane in plate.planes
+        if plane.path and sizes.get(plane.path, usual[plane.c]) != usual[plane.c]
+    }
+    return _placed(plate, odd)
 
 
 def describe(found: Sequence[FileProblem], limit: int = 10) -> str:
     """Put problems into one sentence: how many, and the first ``limit`` by name."""
     shown = "; ".join(str(problem) for problem in found[:limit])
     more = f"; and {len(found) - limit} more" if len(found) > limit else ""
-    missing = sum(problem.problem is Problem.MISSING for problem in found)
-    return f"{missing} files are missing and {len(found) - missing} are empty: {shown}{more}"
+    many = Counter(problem.problem for problem in found)
+    there = len(found) - many[Problem.MISSING] - many[Problem.EMPTY]
+    damaged = f", {there} are not whole" if there else ""
+    return f"{many[Problem.MISSING]} files are missing and {many[Problem.EMPTY]} are empty{damaged}: {shown}{more}"
+
+
+def _by_channel(plate: Plate) -> Mapping[int, Sequence[Plane]]:
+    channels: dict[int, list[Plane]] = defaultdict(list)
+    for plane in plate.planes:
+        if plane.path:
+            channels[plane.c].append(plane)
+    return channels
+
+
+def _placed(plate: Plate, bad: Mapping[str, tuple[Problem, str]]) -> tuple[FileProblem, ...]:
+    if not bad:
+        return ()
+    places = {plane.path: plane.where for plane in plate.planes if plane.path in bad}
+    return tuple(
+        FileProblem(path, bad[path][0], places.get(path, ""), bad[path][1]) for path in plate.files if path in bad
+    )

@@ -1,0 +1,36 @@
+"""Opens the TIFFs of a plate to see whether they are whole: one after the other, a few small reads each.
+
+Neighbours: ``fleet_common.storage.tiffs`` judges, ``prepare`` and ``watch`` ask. Used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fleet_common.errors import Reason, RequestError
+from fleet_common.storage import Judgement, OpenFiles, Share, Wholeness, judge, looks_like_tiff
+
+
+def judge_all(share: Share, sizes: Mapping[str, int]) -> Mapping[str, Judgement]:
+    """Judge every file whose name is that of a TIFF.
+
+    Args:
+        share: Where the paths begin.
+        sizes: Size in bytes by path; a file that has another size by now is judged as cut.
+
+    Raises:
+        Permanent: ``not-a-regular-file`` for what was exchanged by a link meanwhile.
+        Transient: ``share-unavailable``.
+    """
+    with OpenFiles(share) as files:
+        return {path: _judge_one(files, path, size) for path, size in sizes.items() if size and looks_like_tiff(path)}
+
+
+def _judge_one(files: OpenFiles, path: str, size_bytes: int) -> Judgement:
+    try:
+        with files.open(path, size_bytes=size_bytes) as file:
+            return judge(file, size_bytes)
+    except RequestError as error:
+        if error.reason is not Reason.MANIFEST_DIFFERS:
+            raise
+        return Judgement(Wholeness.CUT, "it changed while it was looked at")
