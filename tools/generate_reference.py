@@ -31,7 +31,9 @@ from fleet_common.events import Event
 from fleet_common.exits import Exit
 from fleet_common.fleetmetrics import Catalogue
 from fleet_common.metrics import Metrics
+from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import LaneRule, Settings
+from fleet_common.watching import PlateRule, WatchedFolder
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
 WIDTH: Final = 110
@@ -86,6 +88,9 @@ def settings_page() -> str:
         lines += _settings_table(model, _part(schema, model), list(model.model_fields), f"{prefix}{name.upper()}__")
     lines += ["", "## `[worker.lanes.<lane>]`", "", *_sentence(LaneRule), ""]
     lines += _settings_table(LaneRule, _part(schema, LaneRule), list(LaneRule.model_fields), None)
+    for model, name in ((WatchedFolder, "folders"), (PlateRule, "rules")):
+        lines += ["", f"## `[[watch.{name}]]`", "", *_sentence(model), ""]
+        lines += _settings_table(model, _part(schema, model), list(model.model_fields), None)
     return _text(lines)
 
 
@@ -119,7 +124,7 @@ def kind_of(part: Mapping[str, Any]) -> str:
     if "anyOf" in part:
         return " or ".join(kind_of(one) for one in part["anyOf"] if one.get("type") != "null")
     if "$ref" in part:
-        return "table"
+        return "string" if isinstance(part.get("default"), str) else "table"
     if part["type"] == "array":
         return f"list of {kind_of(part['items'])}"
     if part["type"] == "object":
@@ -144,6 +149,8 @@ def default_of(field: FieldInfo) -> str:
     """The default as TOML writes it; what depends on the host is named, not shown."""
     if field.default_factory is not None:
         return "empty" if field.default_factory is dict else HOST_NAME
+    if field.is_required():
+        return "required"
     if field.default is None or field.default in ("", ()):
         return "none"
     return f"`{json.dumps(field.default)}`"
@@ -184,9 +191,10 @@ def _tries(rule: Rule) -> list[str]:
 def metrics_page() -> str:
     """Name, type, labels and help of every metric."""
     worker, exporter = _families(lambda one: Metrics(one, lanes=("lane",))), _families(_exporter_metrics)
+    watch = _families(ProducerMetrics)
     return _text(
         [
-            *_head("Metrics", "common/fleet_common/metrics.py and fleetmetrics.py"),
+            *_head("Metrics", "common/fleet_common/metrics.py, producermetrics.py and fleetmetrics.py"),
             "Served at `/metrics` on the port `metrics.port`. A histogram has `_bucket`, `_sum` and `_count`. Beside",
             "these there are the usual `process_...` metrics of Prometheus clients. The exporter leaves out what it",
             "does not know now, because RabbitMQ or OMERO is away: it never shows an old value.",
@@ -194,6 +202,10 @@ def metrics_page() -> str:
             "## Of a worker, and of a producer while it sends",
             "",
             *_table(["metric", "type", "labels", "meaning"], map(_metric_row, worker)),
+            "",
+            "## Of a watch",
+            "",
+            *_table(["metric", "type", "labels", "meaning"], map(_metric_row, watch)),
             "",
             "## Of the exporter",
             "",
@@ -204,7 +216,7 @@ def metrics_page() -> str:
             "All of them are there from the start, with 0. The values of `reason` are explained in",
             "[reasons.md](reasons.md); `version` is that of the installed fleet, `lane` one of those in the settings.",
             "",
-            *_table(["label", "values"], _label_values([*worker, *exporter])),
+            *_table(["label", "values"], _label_values([*worker, *watch, *exporter])),
         ]
     )
 

@@ -23,7 +23,9 @@ _AWAY: Final = frozenset({Reason.BROKER_UNAVAILABLE, Reason.OMERO_UNAVAILABLE, R
 _SUMMARIES: Final = {
     "submit": "Check plates and images and publish import requests.",
     "spool": "Look after requests that this host keeps until their outcome is known.",
+    "watch": "Publish what instruments have completely written, each plate once.",
     "plate": "Look at a plate without publishing it.",
+    "paths": "Show what each share means on this host.",
     "work": "Take requests and import them into OMERO.",
     "exporter": "Show the whole fleet to Prometheus, also while no worker runs.",
     "doctor": "Check whether a worker can run, and sweep what dead attempts left.",

@@ -29,6 +29,7 @@ _MAX_IDS: Final = 1000
 class Kind(enum.StrEnum):
     """What happened; also the last part of the event's routing key ``<lane>.<kind>``."""
 
+    INCOMPLETE = "incomplete"
     ACCEPTED = "accepted"
     WITHDRAWN = "withdrawn"
     STARTED = "started"

@@ -25,7 +25,7 @@ class Exit(enum.IntEnum):
     NOT_FOUND = 10, "The event log, the dead letters or the spool know no such request or batch."
     TOO_LATE = 11, "cancel: at least one request was imported before; the others are cancelled."
     NOT_KEPT = 12, "The spool cannot keep a request: disk full, quota, or no right; nothing was published."
-    UNFIT = 13, "doctor: a check failed, or something could not be swept."
+    UNFIT = 13, "doctor, paths check: a check failed; doctor: something could not be swept."
     INTERRUPTED = 130, "Ended by Ctrl-C; requests that were published go on."
 
     def __new__(cls, code: int, meaning: str) -> Self:

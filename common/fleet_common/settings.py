@@ -15,24 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr
+from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fleet_common.errors import UsageError
 from fleet_common.messages import Name, explain
+from fleet_common.settinggroup import Group
 from fleet_common.tiers import RETRY_TIERS_SECONDS
+from fleet_common.watching import WatchSettings
 
 PREFIX: Final = "OMERO_FLEET_"
 CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
 Port = Annotated[int, Field(ge=1, le=65535)]
 WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(?:/[^\s@]*)?$")]
 """An address without credentials: those belong into password files, and this is shown by ``config show``."""
-
-
-class Group(BaseModel):
-    """Base of a group of settings: frozen, without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class _Account(Group):
@@ -193,6 +189,7 @@ class Settings(BaseSettings):
     omero: OmeroSettings = OmeroSettings()
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     producer: ProducerSettings = Field(default_factory=ProducerSettings)
+    watch: WatchSettings = WatchSettings()
     metrics: MetricsSettings = MetricsSettings()
     exporter: ExporterSettings = ExporterSettings()
     log: LogSettings = LogSettings()

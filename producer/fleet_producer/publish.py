@@ -24,6 +24,7 @@ from fleet_common.errors import FleetError
 from fleet_common.events import Event, Kind
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
+from fleet_common.producermetrics import ProducerMetrics
 from fleet_producer.slips import Entry
 
 _EVENT_SECONDS: Final = 10.0
@@ -34,7 +35,7 @@ def publish_one(
     entry: Entry,
     *,
     deadline_seconds: float,
-    metrics: Metrics,
+    metrics: Metrics | ProducerMetrics,
 ) -> None:
     """Publish one request and return when it is confirmed.
 

@@ -24,6 +24,7 @@ from fleet_common.errors import RULES, Reason
 from fleet_common.exits import Exit
 from fleet_common.fleetmetrics import Catalogue
 from fleet_common.metrics import Metrics
+from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,7 +247,8 @@ class TestTables:
         registry = CollectorRegistry()
         Metrics(registry)
         registry.register(Catalogue())
-        served = {family.name for family in registry.collect() if family.name.startswith("omero_")}
+        families = [*registry.collect(), *ProducerMetrics().registry.collect()]
+        served = {family.name for family in families if family.name.startswith("omero_")}
         named = {re.sub(r"_(total|info)$", "", cells[0]) for cells in rows(pages["metrics.md"]) if len(cells) == 4}
 
         assert named == served

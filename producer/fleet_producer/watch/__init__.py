@@ -1,0 +1,19 @@
+"""Watches folders of instruments and keeps what is complete in the spool, each plate once.
+
+========================  =======================================================================================
+:mod:`finding`            which folders and files are candidates
+:mod:`tree`               one pass over all files of a plate
+:mod:`looking`            one look at a plate: list, read, open its TIFFs
+:mod:`holding`            whether an instrument still has a file open
+:mod:`records`            what is remembered of a plate
+:mod:`store`              the state on disk
+:mod:`lock`               one watch for one state
+:mod:`rules`              from a plate to lane, owner, group and target
+:mod:`keeping`            from a complete plate to a request in the spool
+:mod:`folder`             one watched folder
+:mod:`outbox`             from the spool to the broker, heartbeats and news
+:mod:`watcher`            the loop
+========================  =======================================================================================
+
+Threading: one thread does all of it; the publisher brings one of its own.
+"""

@@ -1,0 +1,242 @@
+"""One watched folder: finds its plates, looks at those that are due, and has the complete ones kept.
+
+Role: everything between ``finding``, ``looking``, the engine and ``keeping``; survives whatever the share does. A share
+that is away is no news of its plates: nothing is forgotten, and the quiet before it counts no more. Neighbours:
+``watcher`` calls :meth:`Folder.visit`. Threading: one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Final
+
+import structlog
+
+from fleet_common.errors import RequestError
+from fleet_common.storage import Share
+from fleet_common.watching import WatchedFolder, WatchSettings
+from fleet_producer.completeness import Look, Mark, Policy, State, decide
+from fleet_producer.watch.finding import Candidate, Where, candidates
+from fleet_producer.watch.keeping import Keeper, rest_of
+from fleet_producer.watch.looking import Glass, Observer, View
+from fleet_producer.watch.pacing import away_seconds, pause_seconds
+from fleet_producer.watch.records import AT_REST, Record
+from fleet_producer.watch.store import Store
+from fleet_producer.watch.tree import pattern_of
+
+_KEEP_SECONDS: Final = 60.0
+"""A quiet plate is written to the state no more often than this."""
+_FOUND: Final = "it was just found"
+_LOG = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all folders share.
+
+    Attributes:
+        keeper: Puts complete plates into the spool.
+        store: The state.
+        settings: How often to look.
+        monotonic: A clock in seconds that nobody can set.
+        between: Called after each look with the seconds that it took; may wait.
+    """
+
+    keeper: Keeper
+    store: Store
+    settings: WatchSettings
+    monotonic: Callable[[], float]
+    between: Callable[[float], None]
+
+
+@dataclass(slots=True)
+class _Place:
+    """A plate of this folder while this process lives."""
+
+    candidate: Candidate
+    record: Record
+    due_at: float
+    looked_at: float | None = None
+    kept: Record | None = None
+    stirring: bool = False
+
+
+class Folder:
+    """A watched folder.
+
+    Args:
+        share: In which it lies.
+        top: The folder relative to the share.
+        settings: Its own.
+        instrument: What writes there; empty for unknown.
+        parts: What all folders share.
+
+    Attributes:
+        trouble: Why it cannot be listed; empty while it can.
+        scanned_at: When it was last listed without trouble, on the monotonic clock; None for never.
+    """
+
+    def __init__(
+        self, share: Share, top: PurePosixPath, settings: WatchedFolder, instrument: str, parts: Parts
+    ) -> None:
+        self._share, self._settings, self._instrument, self._parts = share, settings, instrument, parts
+        self._where = Where(share, top, settings.depth, pattern_of(settings.files), pattern_of(settings.ignored))
+        self._policy = Policy(settings.settle_seconds, settings.deadline_seconds)
+        self._observer = Observer(
+            Glass(
+                share,
+                pattern_of(settings.temporary),
+                settings.sentinel,
+                check_tiffs=settings.check_tiffs,
+                same_sizes=settings.same_sizes,
+            )
+        )
+        self._places: dict[str, _Place] = {}
+        self._remembered: dict[str, Record] = {}
+        self._failures = 0
+        self.due_at = parts.monotonic()
+        self.trouble = ""
+        self.scanned_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        """``share/path``."""
+        return f"{self._share.name}/{self._where.top}"
+
+    @property
+    def records(self) -> list[Record]:
+        """What is known of its plates."""
+        return [place.record for place in self._places.values()]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a plate is about to be complete, or the folder could not be seen."""
+        return bool(self.trouble) or any(record.state is State.SETTLING for record in self.records)
+
+    def remember(self, records: Iterable[Record]) -> None:
+        """Take over what an earlier process knew of plates below this folder."""
+        top = f"{self.name}/" if self._where.top.parts else f"{self._share.name}/"
+        self._remembered = {one.key: one.interrupted() for one in records if one.key.startswith(top)}
+
+    def mark(self, key: str, told: str) -> None:
+        """Remember under which id people were told of a plate."""
+        place = self._places[key]
+        place.record = replace(place.record, told=told)
+        self._keep(place)
+
+    def visit(self) -> None:
+        """List the folder if it is due, and look at every plate that is due.
+
+        Raises:
+            StateError: The state cannot be kept.
+        """
+        if self._parts.monotonic() < self.due_at:
+            return
+        try:
+            self._find()
+        except (RequestError, OSError) as error:
+            self._failed(error)
+            return
+        self._failures, self.trouble = 0, ""
+        for place in sorted(self._places.values(), key=lambda one: one.due_at):
+            if place.due_at <= self._parts.monotonic():
+                self._look(place)
+        self.scanned_at = self._parts.monotonic()
+        self.due_at = self.scanned_at + self._parts.settings.poll_seconds
+
+    def _find(self) -> None:
+        began = self._parts.monotonic()
+        found = {one.key: one for one in candidates(self._where)}
+        gone = self._places.keys() - found.keys()
+        for key in gone:
+            self._observer.forget(self._places.pop(key).candidate)
+        for key, candidate in found.items():
+            if key not in self._places:
+                known = self._remembered.get(key)
+                self._places[key] = _Place(candidate, known or Record(key, why=_FOUND), began, kept=known)
+        forgotten = [*gone, *(self._remembered.keys() - found.keys())]
+        self._remembered = {}
+        if forgotten:
+            self._parts.store.forget(forgotten)
+        self._parts.between(self._parts.monotonic() - began)
+
+    def _look(self, place: _Place) -> None:
+        began = self._parts.monotonic()
+        if self._is_stirring(place):
+            self._look_at(place, began)
+        settings, settle_seconds = self._parts.settings, self._policy.settle_seconds
+        ended = self._parts.monotonic()
+        resting = place.record.state in AT_REST and not place.stirring
+        place.due_at = ended + (
+            settings.rest_seconds if resting else pause_seconds(place.record, settle_seconds, settings)
+        )
+        self._parts.between(ended - began)
+
+    def _is_stirring(self, place: _Place) -> bool:
+        """Whether there may be news: of a published plate only when its entry file is there and is another."""
+        rest = place.record.rest
+        if rest is not None:
+            now = rest_of(self._share, rest.entry)
+            place.stirring = now.size_bytes > 0 and now != rest
+        return rest is None or place.stirring
+
+    def _look_at(self, place: _Place, began: float) -> None:
+        view, check_due = self._decide(place, began, self._observer.look)
+        if check_due:
+            view, _ = self._decide(place, self._parts.monotonic(), self._observer.look_into)
+        if place.record.state is State.COMPLETE:
+            self._complete(place, view)
+        elif place.record.request_id:
+            # It was published: what happens to its files afterwards is no acquisition that somebody waits for.
+            place.record = replace(place.record, state=State.PUBLISHED, next_action="")
+        if place.record.state in AT_REST and not place.stirring:
+            self._observer.forget(place.candidate)
+        self._keep(place)
+
+    def _decide(self, place: _Place, began: float, look: Callable[[Candidate], View]) -> tuple[View, bool]:
+        try:
+            view = look(place.candidate)
+        except (RequestError, OSError) as error:
+            view = View(Look(Mark(), unreadable=_told(error)))
+        elapsed = 0.0 if place.looked_at is None else began - place.looked_at
+        history = place.record.history.after(view.look, elapsed)
+        decision = decide(history, view.look, self._policy)
+        place.looked_at = self._parts.monotonic()
+        place.record = place.record.decided(decision, history)
+        return view, decision.check_due
+
+    def _complete(self, place: _Place, view: View) -> None:
+        try:
+            place.record = self._parts.keeper.keep(place.candidate, self._share, view, place.record, self._instrument)
+        except (RequestError, OSError) as error:
+            place.record = replace(place.record.interrupted(), why=_told(error))
+        if place.record.state is State.PUBLISHED:
+            place.stirring = False
+            _LOG.info("a plate was published", plate=place.record.key, request_id=place.record.request_id)
+
+    def _failed(self, error: Exception) -> None:
+        if not self.trouble:
+            _LOG.warning("a watched folder cannot be seen", folder=self.name, error=str(error))
+        self._failures += 1
+        self.trouble = _told(error)
+        for place in self._places.values():
+            place.record = place.record.interrupted()
+            place.looked_at = None
+        self.due_at = self._parts.monotonic() + away_seconds(self._failures, self._parts.settings)
+
+    def _keep(self, place: _Place) -> None:
+        if place.kept is None or _worth_keeping(place.kept, place.record):
+            self._parts.store.save([place.record])
+            place.kept = place.record
+
+
+def _told(error: Exception) -> str:
+    return f"{error.reason}: {error}" if isinstance(error, RequestError) else str(error)
+
+
+def _worth_keeping(kept: Record, record: Record) -> bool:
+    if not kept.same_to_people(record):
+        return True
+    return record.history.still_seconds - kept.history.still_seconds >= _KEEP_SECONDS

@@ -1,0 +1,217 @@
+"""Looks at one plate: lists it, reads its index when something has changed, and opens its TIFFs when that is all to do.
+
+Role: all reading from a share that a watch does of plates. Neighbours: ``tree`` lists, the plate formats parse,
+``wholeness`` opens TIFFs, ``fleet_producer.completeness`` decides. Threading: one thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from fleet_common.errors import Reason, RequestError
+from fleet_common.plates import (
+    FileProblem,
+    Names,
+    Plate,
+    Reader,
+    damages,
+    detect,
+    odd_sizes,
+    plate_format,
+    problems,
+)
+from fleet_common.storage import OpenFiles, Share, ShareReader, measure
+from fleet_producer.completeness import Look, Mark
+from fleet_producer.watch.finding import Candidate
+from fleet_producer.watch.holding import held_by_another
+from fleet_producer.watch.tree import away, entries_in, list_plate
+from fleet_producer.wholeness import judge_all
+
+Held = Callable[[Path], bool]
+FOLDER = "{folder}"
+"""In the name of a sentinel: the name of the plate's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glass:
+    """How to look at the plates of one folder.
+
+    Attributes:
+        share: Where they are.
+        temporary: Matches names of files that somebody is still writing.
+        sentinel: The name of a file that must be in a plate's folder, or with ``{folder}`` in it beside that folder,
+            before the plate is published; empty for none.
+        check_tiffs: Whether to open TIFFs.
+        same_sizes: Whether all files of a channel must have one size.
+    """
+
+    share: Share
+    temporary: re.Pattern[str]
+    sentinel: str = ""
+    check_tiffs: bool = True
+    same_sizes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a look has shown, with all that a request needs.
+
+    Attributes:
+        look: For the engine.
+        plate: What its format read; None while there is none.
+        sizes: Size in bytes of each of its files that is there.
+    """
+
+    look: Look
+    plate: Plate | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Observer:
+    """Looks at plates and remembers what it read of those that have not changed since.
+
+    Args:
+        glass: How to look.
+        held: Whether another program has a file open for itself.
+    """
+
+    def __init__(self, glass: Glass, held: Held = held_by_another) -> None:
+        self.glass = glass
+        self._held = held
+        self._views: dict[str, View] = {}
+
+    def forget(self, candidate: Candidate) -> None:
+        """Keep nothing of a plate: it is at rest, or gone."""
+        self._views.pop(candidate.key, None)
+
+    def look(self, candidate: Candidate) -> View:
+        """List a plate; read its index anew if the listing differs from the last one.
+
+        Raises:
+            Transient: ``share-unavailable``; ``manifest-differs`` when the plate has gone.
+        """
+        mark, temporary = self._list(candidate)
+        known = self._views.get(candidate.key)
+        if known is None or known.look.mark != mark:
+            known = self._read(candidate, mark)
+        look = replace(known.look, temporary=temporary, awaited=self._awaited(candidate))
+        view = replace(known, look=look)
+        self._views[candidate.key] = view
+        return view
+
+    def look_into(self, candidate: Candidate) -> View:
+        """Read a plate anew and open its TIFFs.
+
+        Storage may show an old time of a file that was written again; so the index is read a second time, and when it
+        says something else than before, the look has another mark: then the plate is not quiet.
+
+        Raises:
+            Transient: As :meth:`look`.
+        """
+        before = self._views.get(candidate.key)
+        mark, temporary = self._list(candidate)
+        view = self._read(candidate, mark)
+        if before is not None and (before.plate, before.sizes) != (view.plate, view.sizes):
+            mark = mark._replace(entry=f"{mark.entry} read anew")
+        damaged = self._damages(view)
+        look = replace(view.look, mark=mark, damaged=damaged, temporary=temporary, held=self._held_file(view))
+        look = replace(look, awaited=self._awaited(candidate))
+        self._views[candidate.key] = replace(view, look=look)
+        return self._views[candidate.key]
+
+    def _list(self, candidate: Candidate) -> tuple[Mark, tuple[str, ...]]:
+        if candidate.is_file:
+            return self._list_file(candidate), ()
+        listing = list_plate(self.glass.share, candidate.path, self.glass.temporary)
+        return listing.mark(), tuple(listing.temporary)
+
+    def _list_file(self, candidate: Candidate) -> Mark:
+        try:
+            status = (self.glass.share.root / candidate.path).lstat()
+        except FileNotFoundError:
+            return Mark()
+        except OSError as error:
+            raise away(self.glass.share, str(candidate.path), error) from error
+        return Mark(1, status.st_size, status.st_mtime_ns)
+
+    def _read(self, candidate: Candidate, mark: Mark) -> View:
+        try:
+            plate = self._plate(candidate)
+            sizes = measure(self.glass.share, plate.files)
+        except RequestError as error:
+            if error.reason is Reason.SHARE_UNAVAILABLE:
+                raise
+            return View(Look(mark, unreadable=_unreadable(error)))
+        absent = problems(plate, sizes)
+        look = Look(
+            mark=mark,
+            listed=len(plate.files),
+            absent=absent,
+            end=plate.end,
+            errors=len(plate.errors),
+        )
+        return View(look, plate, sizes)
+
+    def _plate(self, candidate: Candidate) -> Plate:
+        with ShareReader(self.glass.share) as reader:
+            if candidate.is_file:
+                return plate_format("file").read(candidate.path, reader)
+            remembering: Reader = _Remembering(reader)
+            found, entry = detect(candidate.path, remembering)
+            return found.read(entry, reader)
+
+    def _awaited(self, candidate: Candidate) -> str:
+        """The sentinel that is not there yet."""
+        if not self.glass.sentinel or candidate.is_file:
+            return ""
+        beside = FOLDER in self.glass.sentinel
+        name = self.glass.sentinel.replace(FOLDER, candidate.path.name)
+        folder = candidate.path.parent if beside else candidate.path
+        with OpenFiles(self.glass.share) as files:
+            return "" if any(entry.name == name for entry in entries_in(files, folder.parts)) else name
+
+    def _damages(self, view: View) -> tuple[FileProblem, ...] | None:
+        if view.plate is None or view.look.absent:
+            return None
+        odd = odd_sizes(view.plate, view.sizes) if self.glass.same_sizes else ()
+        if not self.glass.check_tiffs:
+            return odd
+        return (*odd, *damages(view.plate, judge_all(self.glass.share, view.sizes)))
+
+    def _held_file(self, view: View) -> str:
+        """The file that the instrument wrote last is the one that it may still have open."""
+        if view.plate is None:
+            return ""
+        ends = dict.fromkeys((view.plate.entry, view.plate.files[-1]))
+        return next((path for path in ends if self._held(self.glass.share.root / PurePosixPath(path))), "")
+
+
+class _Remembering:
+    """Lists each folder once while formats are asked in turn: a folder may hold 25,000 names."""
+
+    def __init__(self, reader: ShareReader) -> None:
+        self._reader = reader
+        self.open = reader.open
+        self._names: dict[PurePosixPath, Names] = {}
+        self._folders: dict[PurePosixPath, bool] = {}
+
+    def names(self, folder: PurePosixPath) -> Names:
+        """See :class:`Reader`."""
+        if folder not in self._names:
+            self._names[folder] = self._reader.names(folder)
+        return self._names[folder]
+
+    def is_folder(self, path: PurePosixPath) -> bool:
+        """See :class:`Reader`."""
+        if path not in self._folders:
+            self._folders[path] = self._reader.is_folder(path)
+        return self._folders[path]
+
+
+def _unreadable(error: RequestError) -> str:
+    if error.reason is Reason.UNKNOWN_FORMAT:
+        return "no index of a known plate format is there yet"
+    return f"{error.reason}: {error}"

@@ -1,0 +1,134 @@
+"""From the spool to the broker, and what a host tells of itself: heartbeats and plates that need a person.
+
+The broker may be away for a weekend: then nothing is asked of it and nothing is lost, because requests stay in the
+spool and news is told again until it is confirmed. Neighbours: ``publish`` speaks to the broker, ``watcher`` calls.
+Threading: one thread; the publisher brings its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from fleet_common.broker import BrokerFailure, Outgoing, Publisher, PublishRefused, PublishUnroutable
+from fleet_common.events import Event, Kind
+from fleet_common.heartbeats import Heartbeat, encode_heartbeat
+from fleet_common.producermetrics import ProducerMetrics
+from fleet_producer.publish import publish_one, tell_accepted
+from fleet_producer.slips import Entry
+from fleet_producer.spool import Spool, SpoolError
+from fleet_producer.watch.records import Record
+
+_LOG = structlog.get_logger()
+_HELD_BACK_SECONDS: Final = 60.0
+"""After a refusal nothing more of that lane and class is tried for so long."""
+_CONFIRM_SECONDS: Final = 30.0
+_NEWS_SECONDS: Final = 10.0
+
+
+@dataclass
+class Outbox:
+    """Sends what the spool holds, whenever there is a connection.
+
+    Attributes:
+        spool: What to send.
+        publisher: A started publisher.
+        clock: The present time of this host, in UTC.
+        monotonic: A clock in seconds that nobody can set.
+        metrics: Where each try is counted.
+    """
+
+    spool: Spool
+    publisher: Publisher
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    metrics: ProducerMetrics
+    _held_back: dict[str, float] = field(default_factory=dict)
+
+    def drain(self) -> int:
+        """Publish what is pending, oldest first, and note each confirm; how many were confirmed.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        if not self.publisher.connected or all(slip.sent_at is not None for slip in self.spool.slips()):
+            return 0
+        confirmed = 0
+        for entry in self.spool.entries():
+            if entry.slip.sent_at is None and self._may_go(entry):
+                if not self._send(entry):
+                    break
+                confirmed += entry.request.routing_key not in self._held_back
+        if confirmed:
+            self.publisher.ring()
+        return confirmed
+
+    def tell_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Say that this host is alive; dropped while there is no connection: the next one says it, too."""
+        message = Outgoing(
+            self.publisher.names.events,
+            heartbeat.routing_key,
+            encode_heartbeat(heartbeat),
+            message_id=str(uuid.uuid4()),
+            mandatory=False,
+        )
+        self._tell(lambda: self.publisher.publish(message, deadline_seconds=_NEWS_SECONDS))
+
+    def tell(self, kind: Kind, told: uuid.UUID, lane: str, record: Record) -> bool:
+        """Say that a plate needs a person, or does so no more; whether it was confirmed."""
+        event = Event(
+            event_id=uuid.uuid4(),
+            kind=kind,
+            request_id=told,
+            lane=lane,
+            at=self.clock(),
+            source=record.key,
+            message=record.why,
+            next_action=record.next_action or None,
+        )
+        return self._tell(lambda: self.publisher.publish_event(event, required=True, deadline_seconds=_NEWS_SECONDS))
+
+    def _tell(self, publish: Callable[[], None]) -> bool:
+        if not self.publisher.connected:
+            return False
+        try:
+            publish()
+        except BrokerFailure as error:
+            _LOG.warning("news could not be told, and will be again", error=str(error))
+            return False
+        return True
+
+    def _may_go(self, entry: Entry) -> bool:
+        return self._held_back.get(entry.request.routing_key, float("-inf")) <= self.monotonic()
+
+    def _send(self, entry: Entry) -> bool:
+        """Publish one; False when there is no sense in going on."""
+        try:
+            publish_one(self.publisher, entry, deadline_seconds=_CONFIRM_SECONDS, metrics=self.metrics)
+        except (PublishRefused, PublishUnroutable) as error:
+            _LOG.error("the broker refuses a request, which stays in the spool", error=str(error))
+            self._held_back[entry.request.routing_key] = self.monotonic() + _HELD_BACK_SECONDS
+        except BrokerFailure as error:
+            _LOG.warning("a request waits in the spool", error=str(error))
+            return False
+        else:
+            self._note(entry)
+        return True
+
+    def _note(self, entry: Entry) -> None:
+        try:
+            self.spool.mark_sent(entry)
+        except SpoolError as error:
+            # It is published again, and imported once.
+            _LOG.warning("a request was published, but stays pending in the spool", error=str(error))
+        tell_accepted(self.publisher, entry.request, self.clock())
+
+
+def oldest_pending_seconds(entries: Sequence[Entry], now: datetime) -> float:
+    """How long the oldest request has waited for its confirm; 0 when none waits."""
+    return max((entry.age_seconds(now) for entry in entries if entry.slip.sent_at is None), default=0.0)

@@ -1,0 +1,223 @@
+"""The loop of a watch: visits every folder in turn, sends what the spool holds, tells how things are, and rests.
+
+Role: the order of things and the time between them; everything else is in the modules around it. Stops at the next
+pause after :meth:`Watcher.stop`. Threading: one thread calls :meth:`Watcher.run`; ``stop`` may be called from a signal
+handler or another thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from fleet_common.events import Kind
+from fleet_common.heartbeats import Heartbeat, Settle
+from fleet_common.producermetrics import ProducerMetrics
+from fleet_common.watching import WatchSettings
+from fleet_producer.completeness import State
+from fleet_producer.watch.folder import Folder
+from fleet_producer.watch.outbox import Outbox, oldest_pending_seconds
+from fleet_producer.watch.pacing import breath_seconds
+from fleet_producer.watch.records import NEEDS_A_PERSON, Record
+
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+"""So long at most until the spool is looked at again: a submit by hand may have left something in it."""
+_WORTH_A_PAUSE_SECONDS: Final = 0.1
+STANDS_STILL_SECONDS: Final = 900.0
+"""A round that takes longer is told by /healthz: otherwise nobody would see that a share hangs."""
+
+
+class Breath:
+    """Rests after work, so that work is no more than its share of the time.
+
+    Args:
+        settings: The share.
+        wait: Waits so many seconds, or less when the watch is to stop.
+        count: Called with seconds of work.
+    """
+
+    def __init__(
+        self, settings: WatchSettings, wait: Callable[[float], object], count: Callable[[float], object]
+    ) -> None:
+        self._settings, self._wait, self._count = settings, wait, count
+        self._owed_seconds = 0.0
+
+    def __call__(self, worked_seconds: float) -> None:
+        """Rest for so much work; what is short is put together."""
+        self._count(max(0.0, worked_seconds))
+        self._owed_seconds += breath_seconds(max(0.0, worked_seconds), self._settings)
+        if self._owed_seconds >= _WORTH_A_PAUSE_SECONDS:
+            self._wait(min(self._owed_seconds, self._settings.slowest_seconds))
+            self._owed_seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who tells.
+
+    Attributes:
+        lane: Under which news goes out.
+        host: Of this machine.
+    """
+
+    lane: str
+    host: str
+
+
+class Watcher:
+    """A watch over folders.
+
+    Args:
+        folders: What is watched.
+        outbox: Sends and tells.
+        settings: How often.
+        identity: Who tells.
+        metrics: Where all is counted.
+        monotonic: A clock in seconds that nobody can set.
+        clock: The present time of this host, in UTC.
+        stopping: Set by :meth:`stop`.
+    """
+
+    def __init__(  # noqa: PLR0913  the loop is where all parts meet
+        self,
+        folders: Sequence[Folder],
+        outbox: Outbox,
+        settings: WatchSettings,
+        identity: Identity,
+        metrics: ProducerMetrics,
+        *,
+        monotonic: Callable[[], float],
+        clock: Callable[[], datetime],
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._folders, self._outbox, self._settings, self._identity = folders, outbox, settings, identity
+        self._metrics, self._monotonic, self._clock = metrics, monotonic, clock
+        self._stopping = stopping or threading.Event()
+        self._heartbeat_at = monotonic()
+        self._began_at = monotonic()
+        self.ticked_at = monotonic()
+
+    @property
+    def records(self) -> list[Record]:
+        """What is known of all plates."""
+        return [record for folder in self._folders for record in folder.records]
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """The folders that cannot be seen, and why."""
+        return {folder.name: folder.trouble for folder in self._folders if folder.trouble}
+
+    def stands_still(self) -> str | None:
+        """What is wrong when no round has ended for long; may be asked by any thread."""
+        seconds = self._monotonic() - self.ticked_at
+        return f"no round has ended for {seconds:.0f} s" if seconds > STANDS_STILL_SECONDS else None
+
+    def unseen(self) -> str | None:
+        """Which folders cannot be seen; may be asked by any thread."""
+        return "; ".join(f"{name}: {why}" for name, why in self.troubles.items()) or None
+
+    def stop(self) -> None:
+        """End at the next pause."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Watch until stopped.
+
+        Raises:
+            StateError: The state cannot be kept.
+            SpoolError: The spool cannot be read.
+        """
+        while not self._stopping.is_set():
+            self.tick()
+            self._stopping.wait(self._pause_seconds())
+
+    def run_once(self) -> None:
+        """Watch until nothing is about to be complete and the spool was offered to the broker; errors as :meth:`run`.
+
+        A folder that cannot be seen is not waited for.
+        """
+        self.tick()
+        while not self._stopping.is_set() and any(folder.unsettled for folder in self._folders):
+            self._stopping.wait(self._pause_seconds())
+            self.tick()
+
+    def tick(self) -> None:
+        """One round over what is due."""
+        for folder in self._folders:
+            if self._stopping.is_set():
+                return
+            folder.visit()
+            self._outbox.drain()
+        self._outbox.drain()
+        self._tell_people()
+        self._measure()
+        self.ticked_at = self._monotonic()
+
+    def _pause_seconds(self) -> float:
+        due = min((folder.due_at for folder in self._folders), default=self._monotonic())
+        return min(max(0.0, due - self._monotonic()), _LONGEST_PAUSE_SECONDS)
+
+    def _tell_people(self) -> None:
+        for folder in self._folders:
+            for record in folder.records:
+                self._tell_of(folder, record)
+
+    def _tell_of(self, folder: Folder, record: Record) -> None:
+        needed = record.state in NEEDS_A_PERSON
+        if needed == bool(record.told):
+            return
+        told = uuid.UUID(record.told) if record.told else uuid.uuid4()
+        kind = Kind.INCOMPLETE if needed else Kind.WITHDRAWN
+        if self._outbox.tell(kind, told, self._identity.lane, record):
+            folder.mark(record.key, str(told) if needed else "")
+
+    def _measure(self) -> None:
+        for state, count in counted(self.records).items():
+            self._metrics.plates.labels(state).set(count)
+        self._metrics.parked.set(sum(bool(one.next_action) for one in self.records if one.state is State.COMPLETE))
+        self._metrics.folders_away.set(len(self.troubles))
+        self._metrics.since_scan_seconds.set(self._seconds_since_scan())
+        if self._monotonic() >= self._heartbeat_at:
+            self._heartbeat_at = self._monotonic() + self._settings.heartbeat_seconds
+            self._beat()
+
+    def _beat(self) -> None:
+        entries = self._outbox.spool.entries()
+        heartbeat = Heartbeat(
+            lane=self._identity.lane,
+            host=self._identity.host,
+            at=self._clock(),
+            spool_requests=len(entries),
+            spool_bytes=sum(len(entry.body) for entry in entries),
+            unconfirmed=sum(entry.slip.sent_at is None for entry in entries),
+            oldest_unconfirmed_seconds=max(0.0, oldest_pending_seconds(entries, self._clock())),
+            acquisitions=counted(self.records),
+            seconds_since_scan=self._seconds_since_scan(),
+        )
+        self._metrics.spool_requests.set(heartbeat.spool_requests)
+        self._metrics.spool_bytes.set(heartbeat.spool_bytes)
+        self._metrics.spool_unconfirmed.set(heartbeat.unconfirmed)
+        self._metrics.spool_oldest_seconds.set(heartbeat.oldest_unconfirmed_seconds)
+        self._outbox.tell_heartbeat(heartbeat)
+
+    def _seconds_since_scan(self) -> float:
+        now = self._monotonic()
+        return max(
+            (
+                now - (folder.scanned_at if folder.scanned_at is not None else self._began_at)
+                for folder in self._folders
+            ),
+            default=0.0,
+        )
+
+
+def counted(records: Iterable[Record]) -> dict[Settle, int]:
+    """How many plates are in which state; all states are there."""
+    counts = dict.fromkeys(Settle, 0)
+    for record in records:
+        counts[Settle(record.state)] += 1
+    return counts

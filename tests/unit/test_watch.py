@@ -1,0 +1,484 @@
+"""A watch over folders: what is complete is published once, and nothing before it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet_common.broker import PublishRefused, PublishTimeout
+from fleet_common.errors import UsageError
+from fleet_common.events import Kind
+from fleet_common.heartbeats import Settle
+from fleet_common.watching import PlateRule
+from fleet_producer.completeness import State
+from fleet_producer.watch.lock import Lock
+from fleet_stack.plates import PlateSpec, tiff
+from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, SMALL, Bench, Instrument
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def specs(count: int) -> list[PlateSpec]:
+    return [replace(SMALL, name=f"P{number:03}", seed=number) for number in range(count)]
+
+
+class TestOnePlate:
+    """From the first file to the request."""
+
+    def test_a_complete_plate_is_published_after_the_settle_time(self, bench: Bench) -> None:
+        """Given a plate that is there, then its request is published once nothing has changed for the settle time."""
+        made = bench.plate()
+        bench.watch(SETTLE_SECONDS - 1)
+        assert bench.published == []
+        assert bench.only.state is State.SETTLING
+        bench.settle()
+        (request,) = bench.broker.requests
+        assert request.source.path == made.entry.relative_to(bench.root).as_posix()
+        assert (request.owner.user, request.target, request.lane) == ("alice", "Screen:+name:All", "phenix1")
+        last = bench.only
+        assert (last.state, last.request_id) == (State.PUBLISHED, str(request.request_id))
+
+    def test_it_is_the_request_that_submit_would_make(self, bench: Bench, tmp_path: Path) -> None:
+        """So that a person who submits the same plate by hand gets the same request id."""
+        bench.plate()
+        bench.settle()
+        other = Bench(tmp_path, host="acquisition-2")
+        other.settle()
+        assert other.published == bench.published
+
+    def test_nothing_is_published_while_files_arrive(self, bench: Bench) -> None:
+        """Given the index first and then a file now and then, then the plate is acquiring with n of N files."""
+        instrument = Instrument.of(bench, replace(SMALL, companions=False))
+        instrument.write([instrument.index])
+        for number, file in enumerate(instrument.images, start=1):
+            bench.watch(30)
+            assert bench.only.state is State.ACQUIRING
+            assert (bench.only.done, bench.only.of) == (number, len(instrument.files))
+            instrument.write([file])
+        assert bench.published == []
+        bench.settle()
+        assert len(bench.published) == 1
+
+    def test_it_says_how_long_it_will_take(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(30)
+        instrument.write(instrument.images[:3])
+        bench.watch(30)
+        assert bench.only.eta_seconds is not None
+        assert 5 < bench.only.eta_seconds < 120
+
+    def test_images_before_the_index_are_discovered(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench)
+        instrument.write(instrument.images)
+        bench.settle()
+        assert bench.only.state is State.DISCOVERED
+        assert bench.published == []
+        instrument.write([instrument.index])
+        bench.settle()
+        assert len(bench.published) == 1
+
+    def test_a_cut_index_is_not_read(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench)
+        instrument.write(instrument.images)
+        instrument.write([instrument.index], part=0.5)
+        bench.settle()
+        assert bench.only.state is State.DISCOVERED
+        assert "format-broken" in bench.only.why
+
+    def test_a_cut_image_keeps_a_plate_from_being_published(self, bench: Bench) -> None:
+        """Given the last TIFF with a third of its bytes, then it is named, until it is whole."""
+        instrument = Instrument.of(bench)
+        instrument.finish()
+        instrument.write(instrument.images[-1:], part=0.7)
+        bench.settle()
+        assert bench.published == []
+        assert bench.only.state is State.ACQUIRING
+        assert "is cut" in bench.only.problems[0]
+        instrument.write(instrument.images[-1:])
+        bench.settle()
+        assert len(bench.published) == 1
+
+    def test_a_temporary_name_keeps_it_back(self, bench: Bench) -> None:
+        made = bench.plate()
+        (made.folder / "Images/next.tiff.part").write_bytes(b"x")
+        bench.settle()
+        assert bench.only.state is State.SETTLING
+        assert "next.tiff.part" in bench.only.why
+        (made.folder / "Images/next.tiff.part").unlink()
+        bench.settle()
+        assert len(bench.published) == 1
+
+    @pytest.mark.parametrize("sentinel", ["IMPORT_READY", "{folder}.ready"])
+    def test_a_sentinel_is_waited_for(self, bench: Bench, sentinel: str) -> None:
+        """In the folder of the plate, or beside it."""
+        bench.watched["sentinel"] = sentinel
+        made = bench.plate()
+        name = sentinel.replace("{folder}", made.folder.name)
+        bench.settle()
+        assert f"the file {name} is not there" in bench.only.why
+        assert bench.published == []
+        folder = made.folder if name == sentinel else made.folder.parent
+        (folder / name).write_text("yes")
+        bench.watch(400)
+        assert len(bench.published) == 1
+
+    def test_what_stays_incomplete_is_told_with_its_wells(self, bench: Bench) -> None:
+        """Given a plate that lacks an image, when its deadline is over, then people are told; once."""
+        instrument = Instrument.of(bench)
+        instrument.write([file for file in instrument.files if not file.name.startswith("r01c02")])
+        bench.watch(DEADLINE_SECONDS + 400)
+        assert bench.only.state is State.INCOMPLETE
+        assert any("well A02" in problem for problem in bench.only.problems)
+        assert "submit --partial" in bench.only.next_action
+        (event,) = bench.broker.events
+        assert (event.kind, event.source) == (Kind.INCOMPLETE, bench.only.key)
+        assert event.message is not None
+        assert "well A02" in event.message
+
+    def test_what_is_completed_after_all_is_withdrawn_from_people(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        instrument.finish()
+        bench.watch(600)
+        told, withdrawn = bench.broker.events[0], bench.broker.events[1]
+        assert (withdrawn.kind, withdrawn.request_id) == (Kind.WITHDRAWN, told.request_id)
+        assert len(bench.published) == 1
+
+    def test_a_plate_that_is_deleted_is_forgotten(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(30)
+        (instrument.folder / instrument.index).unlink()
+        (instrument.folder / "Images").rmdir()
+        instrument.folder.rmdir()
+        bench.watch(30)
+        assert bench.watcher.records == []
+
+
+class TestMany:
+    """Batches, instruments, folders, images."""
+
+    def test_each_of_many_is_published_once(self, bench: Bench) -> None:
+        for spec in specs(12):
+            bench.plate(spec)
+        bench.settle()
+        bench.watch(4000)
+        assert len(bench.published) == len(set(bench.published)) == 12
+
+    def test_several_folders_are_watched(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, folders=("phenix1", "cv8000"))
+        bench.plate(replace(SMALL, name="A", seed=1), "phenix1")
+        bench.plate(replace(SMALL, name="B", seed=2), "cv8000")
+        bench.settle()
+        assert [path.split("/")[0] for path in bench.sources] == ["cv8000", "phenix1"]
+
+    def test_plates_may_lie_deeper(self, bench: Bench) -> None:
+        bench.watched["depth"] = 2
+        bench.plate(folder="phenix1/alice")
+        bench.settle()
+        assert len(bench.published) == 1
+
+    def test_single_images_are_published_by_their_names(self, bench: Bench) -> None:
+        bench.watched["files"] = ("*.TIF",)
+        tiff(bench.top / "cell.tif")
+        (bench.top / "notes.txt").write_text("x")
+        bench.settle()
+        assert bench.sources == ["phenix1/cell.tif"]
+        assert bench.broker.requests[0].target == "Dataset:+name:All"
+
+    def test_all_of_one_day_are_one_batch(self, bench: Bench) -> None:
+        for spec in specs(3):
+            bench.plate(spec)
+        bench.settle()
+        assert {request.batch.name for request in bench.broker.requests} == {"Phenix 1 2026-01-31"}
+        assert len({request.batch.id for request in bench.broker.requests}) == 1
+
+    def test_desktop_files_and_snapshots_are_passed_over(self, bench: Bench) -> None:
+        for name in (".snapshot", "@eaDir", "$RECYCLE.BIN"):
+            (bench.top / name).mkdir()
+        bench.watch(10)
+        assert bench.watcher.records == []
+
+    def test_a_plate_that_cannot_be_read_does_not_stop_the_others(self, bench: Bench) -> None:
+        """Given a link where a folder should be, and another plate."""
+        (bench.top / "broken/Images").mkdir(parents=True)
+        (bench.top / "broken/Images/Index.idx.xml").symlink_to("/etc/hostname")
+        bench.plate()
+        bench.settle()
+        assert len(bench.published) == 1
+        assert "not-a-regular-file" in bench.records["hcs/phenix1/broken"].why
+
+
+class TestShare:
+    """What a share does to a watch."""
+
+    def test_a_share_that_goes_away_forgets_nothing(self, bench: Bench) -> None:
+        """Given a plate that settles, when the share is away and back, then the settle time begins anew."""
+        bench.plate()
+        bench.watch(SETTLE_SECONDS - 5)
+        bench.root.rename(bench.folder / "away")
+        bench.watch(120)
+        assert bench.watcher.troubles
+        assert bench.watcher.unseen() is not None
+        (bench.folder / "away").rename(bench.root)
+        bench.watch(SETTLE_SECONDS - 5)
+        assert bench.published == []
+        bench.watch(400)
+        assert len(bench.published) == 1
+        assert bench.watcher.unseen() is None
+
+    def test_an_empty_mount_point_is_no_deletion(self, bench: Bench) -> None:
+        bench.plate()
+        bench.settle()
+        bench.root.rename(bench.folder / "away")
+        bench.root.mkdir()
+        bench.watch(60)
+        assert bench.watcher.troubles
+        assert len(bench.watcher.records) == 1
+        bench.root.rmdir()
+        (bench.folder / "away").rename(bench.root)
+        bench.watch(4000)
+        assert len(bench.published) == 1
+
+    def test_tries_become_rare_while_it_is_away(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench.root.rename(bench.folder / "away")
+        bench.watch(10)
+        tries: list[float] = []
+        folder = bench.watcher._folders[0]
+        failed = folder._failed
+
+        def noted(error: Exception) -> None:
+            tries.append(bench.time.seconds)
+            failed(error)
+
+        monkeypatch.setattr(folder, "_failed", noted)
+        bench.watch(3000)
+        assert tries[-1] - tries[-2] == pytest.approx(300, abs=5)
+        assert tries[1] - tries[0] < 60
+
+    def test_the_clock_of_the_host_does_not_matter(self, bench: Bench) -> None:
+        """Given times of files that lie years away, and a clock that jumps."""
+        made = bench.plate()
+        for file in made.files:
+            os.utime(file, (4_000_000_000, 4_000_000_000))
+        bench.watch(30)
+        bench.time.wall = bench.time.wall.replace(year=1999)
+        bench.settle()
+        assert len(bench.published) == 1
+
+
+class TestRestart:
+    """Reboots, updates, kills."""
+
+    def test_what_arrived_while_it_was_off_is_found(self, bench: Bench) -> None:
+        bench.plate(specs(2)[0])
+        bench.settle()
+        bench.restart()
+        bench.plate(specs(2)[1])
+        bench.settle()
+        assert len(bench.published) == len(set(bench.published)) == 2
+
+    def test_a_reboot_in_the_middle_of_a_plate_begins_the_settle_time_anew(self, bench: Bench) -> None:
+        bench.plate()
+        bench.watch(SETTLE_SECONDS - 5)
+        bench.restart()
+        bench.watch(SETTLE_SECONDS - 5)
+        assert bench.published == []
+        bench.settle()
+        assert len(bench.published) == 1
+
+    def test_reboots_do_not_move_the_deadline(self, bench: Bench) -> None:
+        """Given a host that is rebooted again and again, then a plate that stands still is told all the same."""
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        for _ in range(12):
+            bench.watch(DEADLINE_SECONDS / 4)
+            bench.restart()
+        bench.watch(20)
+        assert bench.only.state is State.INCOMPLETE
+
+    def test_nothing_is_published_again(self, bench: Bench) -> None:
+        for spec in specs(3):
+            bench.plate(spec)
+        bench.settle()
+        for _ in range(3):
+            bench.restart()
+            bench.watch(4000)
+        assert len(bench.published) == 3
+
+    def test_people_are_not_told_again(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        bench.restart()
+        bench.watch(400)
+        assert len(bench.broker.events) == 1
+
+    def test_a_second_watch_is_refused(self, bench: Bench) -> None:
+        with Lock(bench.state), pytest.raises(UsageError, match="another omero-fleet watch"), Lock(bench.state):
+            pass
+
+    def test_a_lock_is_free_again_afterwards(self, bench: Bench) -> None:
+        with Lock(bench.state):
+            pass
+        with Lock(bench.state):
+            pass
+
+    def test_a_lock_needs_a_folder(self, bench: Bench) -> None:
+        (bench.folder / "file").touch()
+        with pytest.raises(UsageError, match="cannot be used"), Lock(bench.folder / "file"):
+            pass
+
+
+class TestBroker:
+    """RabbitMQ away, refusing, back."""
+
+    def test_a_broker_that_is_away_costs_nothing(self, bench: Bench) -> None:
+        """Given no broker for a weekend, then everything is in the spool, and is published when it is back."""
+        bench.broker.connected = False
+        for spec in specs(3):
+            bench.plate(spec)
+        bench.watch(2000)
+        assert len(bench.spool.entries()) == 3
+        assert all(record.state is State.PUBLISHED for record in bench.watcher.records)
+        bench.broker.connected = True
+        bench.watch(10)
+        assert len(bench.published) == len(set(bench.published)) == 3
+
+    def test_news_is_told_when_it_is_back(self, bench: Bench) -> None:
+        bench.broker.connected = False
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        assert bench.broker.events == []
+        bench.broker.connected = True
+        bench.watch(20)
+        assert [event.kind for event in bench.broker.events] == [Kind.INCOMPLETE]
+
+    def test_an_unconfirmed_request_stays_and_goes_again(self, bench: Bench) -> None:
+        bench.broker.fails = PublishTimeout("no confirm")
+        bench.plate()
+        bench.settle()
+        assert bench.spool.entries()[0].slip.sent_at is None
+        bench.broker.fails = None
+        bench.watch(20)
+        assert len(bench.published) == 1
+
+    def test_a_refused_request_is_held_back_for_a_while(self, bench: Bench) -> None:
+        bench.broker.fails = PublishRefused("full")
+        bench.plate()
+        bench.settle()
+        bench.broker.fails = None
+        bench.watch(90)
+        assert len(bench.published) == 1
+
+    def test_it_says_that_it_is_alive(self, bench: Bench) -> None:
+        bench.plate()
+        bench.settle()
+        last = bench.broker.heartbeats[-1]
+        assert (last.lane, last.host) == ("phenix1", "acquisition-1")
+        assert len(bench.broker.heartbeats) == pytest.approx(bench.time.seconds // 60 - 16, abs=2)
+        bench.watch(61)
+        last = bench.broker.heartbeats[-1]
+        assert last.acquisitions[Settle.PUBLISHED] == 1
+        assert last.spool_requests == 1
+        assert last.seconds_since_scan < 20
+
+
+class TestRules:
+    """Rules in a watch; what they are in themselves is in test_rules.py."""
+
+    def test_a_plate_without_a_rule_is_parked(self, bench: Bench) -> None:
+        bench.rules = ()
+        bench.plate()
+        bench.settle()
+        assert bench.only.state is State.COMPLETE
+        assert "no rule matches" in bench.only.why
+        assert "watch.rules" in bench.only.next_action
+        assert bench.spool.entries() == []
+
+    def test_it_is_published_once_there_is_one(self, bench: Bench) -> None:
+        rules, bench.rules = bench.rules, ()
+        bench.plate()
+        bench.settle()
+        bench.restart()
+        bench.rules = rules
+        bench.settle()
+        assert len(bench.published) == 1
+
+    def test_a_rule_can_ignore(self, bench: Bench) -> None:
+        bench.rules = (PlateRule(barcode="P1", ignore=True),)
+        bench.plate()
+        bench.settle()
+        bench.watch(4000)
+        assert bench.only.state is State.IGNORED
+        assert bench.published == []
+
+    def test_a_rule_that_makes_no_request_parks(self, bench: Bench) -> None:
+        bench.rules = (PlateRule(user="alice", group="g", target="Screen:id:1", lane="No Lane"),)
+        bench.plate()
+        bench.settle()
+        assert bench.only.state is State.COMPLETE
+        assert "lane" in bench.only.why
+
+    def test_a_plate_that_does_not_fit_its_target_is_parked(self, bench: Bench) -> None:
+        bench.rules = (PlateRule(user="alice", group="g", target="Dataset:id:1"),)
+        bench.plate()
+        bench.settle()
+        assert "target-mismatch" in bench.only.why
+        assert bench.only.next_action
+
+    def test_a_full_spool_parks_and_goes_on(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given a quota that is used up, then the plate stays complete, and is published once there is room."""
+        bench.plate()
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.watcher._folders[0]._parts.keeper.spool, "_quota_bytes", 10)
+            bench.settle()
+            assert "may not hold" in bench.only.why
+        bench.watch(400)
+        assert len(bench.published) == 1
+
+
+class TestAdaptive:
+    """How often it looks."""
+
+    def test_work_is_no_more_than_its_share(self, bench: Bench) -> None:
+        """Given work that takes a second, then nine are waited for a share of a tenth."""
+        bench.how["busy_percent"] = 10
+        before = bench.time.seconds
+        bench.watcher._folders[0]._parts.between(1.0)
+        assert bench.time.seconds - before == pytest.approx(9.0, abs=0.1)
+
+    def test_published_plates_rest(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given plates that are published, then nobody lists or opens them any more."""
+        for spec in specs(5):
+            bench.plate(spec)
+        bench.settle()
+        observer = bench.watcher._folders[0]._observer
+        monkeypatch.setattr(observer, "look", None)
+        bench.watch(4000)
+        assert observer._views == {}
+
+    def test_a_stop_ends_it_at_the_next_pause(self, bench: Bench) -> None:
+        bench.time.at_wait = bench.watcher.stop
+        bench.watcher.run()
+        assert bench.time.waits == 1
+
+    def test_once_ends_when_nothing_settles(self, bench: Bench) -> None:
+        bench.plate()
+        bench.watcher.run_once()
+        assert len(bench.published) == 1
+
+    def test_a_round_that_hangs_is_told(self, bench: Bench) -> None:
+        bench.watcher.tick()
+        assert bench.watcher.stands_still() is None
+        bench.time.pass_by(1000)
+        assert "no round has ended" in (bench.watcher.stands_still() or "")
