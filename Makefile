@@ -50,6 +50,7 @@ lint: install ## ruff, mypy, import contracts, generated files up to date
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate_reference.py --check
+	$(BIN)/python -m fleet_dashboards --check
 	$(BIN)/python tools/chart_readme.py --check
 
 .PHONY: install
@@ -69,6 +70,10 @@ requirements: install ## pin all dependencies anew, with hashes
 reference: install ## write the generated pages of docs/reference and of the chart
 	$(BIN)/python tools/generate_reference.py
 	$(BIN)/python tools/chart_readme.py
+
+.PHONY: dashboards
+dashboards: install ## write Grafana's dashboards, and the README's list of panels
+	$(BIN)/python -m fleet_dashboards
 
 .PHONY: stack-up stack-down stack-status stack-wipe
 stack-up: install ## start a private RabbitMQ, PostgreSQL, OMERO.server and OMERO.web (STACK=demo RABBITMQ=4.0)
