@@ -13,6 +13,8 @@ from fleet_stack.plates import PlaneKey, PlateSpec, make_plate
 from fleet_stack.plates.imagexpress import Options as ImageXpressOptions
 from fleet_stack.plates.imagexpress import make_imagexpress
 from fleet_stack.plates.incell import make_incell
+from fleet_stack.plates.ometiff import Options as OmeTiffOptions
+from fleet_stack.plates.ometiff import make_ometiff
 from fleet_stack.plates.yokogawa import make_yokogawa
 from support.memory import Memory
 
@@ -55,7 +57,7 @@ class Kit:
     Attributes:
         format: Its name.
         make: Writes a plate of a spec below a folder.
-        writer: The function that writes the images, to be left out where only names matter.
+        writer: The function that writes the images, to be left out where only names matter; empty if it has none.
         has_identity: Whether its files have an id of the measurement.
         stacks: Whether it has planes and time points in the layout that is made.
     """
@@ -93,12 +95,25 @@ def _incell(root: Path, spec: PlateSpec) -> Made:
     return Made(root, made.folder, made.entry, made.files, made.tiffs, (made.entry,))
 
 
+def _companion(root: Path, spec: PlateSpec) -> Made:
+    made = make_ometiff(root, spec)
+    return Made(root, made.folder, made.entry, made.files, made.tiffs, (made.entry,))
+
+
+def _ometiffs(root: Path, spec: PlateSpec) -> Made:
+    made = make_ometiff(root, spec, OmeTiffOptions(companion=False))
+    return Made(root, made.folder, made.entry, made.files, made.tiffs, ())
+
+
 KITS: Mapping[str, Kit] = {
     "harmony": Kit("harmony", _harmony, "fleet_stack.plates.harmony._write_tiffs"),
     "yokogawa": Kit("yokogawa", _yokogawa, "fleet_stack.plates.yokogawa._write_tiffs"),
     "imagexpress": Kit("imagexpress", _imagexpress, "fleet_stack.plates.imagexpress._write_tiffs", stacks=False),
     "imagexpress, folders": Kit("imagexpress", _imagexpress_folders, "fleet_stack.plates.imagexpress._write_tiffs"),
     "incell": Kit("incell", _incell, "fleet_stack.plates.incell._write_tiffs"),
+    "ome-tiff, companion": Kit("ome-tiff", _companion, "fleet_stack.plates.ometiff._write_tiffs"),
+    # Every TIFF of these holds the OME-XML of all: too much of it for a large plate.
+    "ome-tiff": Kit("ome-tiff", _ometiffs, ""),
 }
 
 
