@@ -217,6 +217,8 @@ def a_value(kind: str, variable: str) -> str:
         return "https://another.example.org"
     if kind.startswith("table"):
         return '{"one": {}}' if "table of table" in kind else '{"one": "/two"}'
+    if kind == "list of table":
+        return '[{"path": "/one"}]' if variable.endswith("FOLDERS") else '[{"user": "one"}]'
     if kind.startswith("list"):
         return "[7]" if kind.startswith("list of integer") else '["one"]'
     if kind.startswith(("integer", "number")):
