@@ -104,7 +104,7 @@ def _count_statements(count: Callable[[], None]) -> None:
     connect = sqlite3.connect
 
     def traced(*arguments: Any, **named: Any) -> sqlite3.Connection:
-        database = connect(*arguments, **named)
+        database: sqlite3.Connection = connect(*arguments, **named)
         database.set_trace_callback(lambda _statement: count())
         return database
 

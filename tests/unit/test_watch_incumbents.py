@@ -128,7 +128,7 @@ class TestDropbox:
         "name",
         [
             "Zellwände",
-            "ｆｕｌｌ　ｗｉｄｔｈ",
+            "\uff46\uff55\uff4c\uff4c",
             "Größe #1 [x]",
             "плашка",
             unicodedata.normalize("NFD", "Zellwände"),
