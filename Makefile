@@ -51,6 +51,7 @@ lint: install ## ruff, mypy, import contracts, generated files up to date
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate_reference.py --check
 	$(BIN)/python -m fleet_dashboards --check
+	$(BIN)/python tools/chart_schema.py --check
 	$(BIN)/python tools/chart_readme.py --check
 
 .PHONY: install
@@ -69,6 +70,7 @@ requirements: install ## pin all dependencies anew, with hashes
 .PHONY: reference
 reference: install ## write the generated pages of docs/reference and of the chart
 	$(BIN)/python tools/generate_reference.py
+	$(BIN)/python tools/chart_schema.py
 	$(BIN)/python tools/chart_readme.py
 
 .PHONY: dashboards

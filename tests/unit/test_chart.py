@@ -160,7 +160,7 @@ class TestPods:
                 granted = one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
                 assert granted >= settings_of(values, component_of(one))["worker"]["grace_seconds"] + 60
 
-    @pytest.mark.parametrize("component", ["worker", "worker-inplace", "exporter"])
+    @pytest.mark.parametrize("component", ["worker", "worker-inplace", "exporter", "producer-phenix1"])
     def test_probes_ask_the_health_pages_on_the_metrics_port(self, component: str) -> None:
         container = container_of(case("full"), component)
         pages = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness", "startup")}
@@ -190,8 +190,9 @@ class TestPods:
         assert container_of(case("minimal"), "worker")["image"] == f"omero-import-fleet-worker:{project['version']}"
 
     def test_a_digest_pins_the_image_of_every_pod(self) -> None:
-        digest = case("full")["image"]["digest"]
-        assert all(one["image"].endswith(f"@{digest}") for _, pod in pods(case("full")) for one in pod["containers"])
+        digests = {case("full")[image]["digest"] for image in ("image", "producerImage")}
+        used = {one["image"].rpartition("@")[2] for _, pod in pods(case("full")) for one in pod["containers"]}
+        assert used == digests
 
 
 class TestSecrets:
@@ -241,6 +242,8 @@ class TestSecrets:
             ("minimal", {"omero": {"existingSecret": ""}}, "omero.existingSecret"),
             ("minimal", {"topology": {"existingSecret": ""}}, "topology.existingSecret"),
             ("minimal", {"exporter": {"existingSecret": ""}}, "exporter.existingSecret"),
+            ("minimal", {"broker": {"managementUrl": ""}}, "broker.managementUrl"),
+            ("full", {"producers": {"phenix1": {"existingSecret": ""}}}, "producers.phenix1.existingSecret"),
             ("scaled", {"worker": {"autoscaling": {"existingSecret": ""}}}, "worker.autoscaling.existingSecret"),
             ("scaled", {"broker": {"managementUrl": ""}}, "broker.managementUrl"),
             ("minimal", {"lanes": None}, "lanes: name at least one lane"),

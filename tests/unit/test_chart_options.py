@@ -215,6 +215,49 @@ class TestClasses:
         assert mount["readOnly"] is True
 
 
+class TestProducers:
+    """Watchers of shares that the cluster can read."""
+
+    def test_each_runs_once_with_the_image_of_producers(self) -> None:
+        """Given a producer that is replaced, the old pod is gone first: two must not watch the same folders."""
+        for name in case("full")["producers"]:
+            spec = one_of(case("full"), "Deployment", f"producer-{name}")["spec"]
+            (container,) = spec["template"]["spec"]["containers"]
+
+            assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+            assert container["args"] == ["watch"]
+            assert container["image"].startswith(case("full")["producerImage"]["repository"])
+
+    def test_its_spool_outlives_the_release(self) -> None:
+        claim = one_of(case("full"), "PersistentVolumeClaim", "producer-phenix1")
+
+        assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+        assert claim["spec"] == {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "fast",
+            "resources": {"requests": {"storage": "5Gi"}},
+        }
+
+    def test_a_claim_that_is_there_is_used(self) -> None:
+        volumes = {one["name"]: one for one in pod_of(case("full"), "producer-confocal")["volumes"]}
+
+        assert of_kind(case("full"), "PersistentVolumeClaim", "producer-confocal") == []
+        assert volumes["spool"]["persistentVolumeClaim"] == {"claimName": "confocal-spool"}
+
+    def test_it_reads_the_shares_as_the_groups_that_may(self) -> None:
+        pod = pod_of(case("full"), "producer-phenix1")
+        shares = [one for one in pod["containers"][0]["volumeMounts"] if one["name"].startswith("share-")]
+
+        assert len(shares) == 3
+        assert all(one["readOnly"] for one in shares)
+        assert 30003 in pod["securityContext"]["supplementalGroups"]
+
+    def test_it_gets_the_password_of_its_lane_only(self) -> None:
+        (volume,) = (one for one in pod_of(case("full"), "producer-phenix1")["volumes"] if one["name"] == "secrets")
+        named = {source["secret"]["name"] for source in volume["projected"]["sources"]}
+        assert named == {"fleet-broker-phenix1", "fleet-ca"}
+
+
 class TestMonitoring:
     """PodMonitor, rules, dashboards."""
 
@@ -263,6 +306,14 @@ class TestMonitoring:
         spec = one_of(case("full"), "Deployment", "exporter")["spec"]
         assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
         assert container_of(case("full"), "exporter")["args"] == ["exporter"]
+
+    def test_the_exporter_can_leave_omero_alone(self) -> None:
+        """Given no look into OMERO, the exporter is told so and has no password of it."""
+        values = merged(case("minimal"), {"exporter": {"omero": False}})
+        (volume,) = (one for one in pod_of(values, "exporter")["volumes"] if one["name"] == "secrets")
+
+        assert container_of(values, "exporter")["args"] == ["exporter", "--no-omero"]
+        assert [one["secret"]["name"] for one in volume["projected"]["sources"]] == ["fleet-broker-monitor"]
 
     def test_nothing_for_prometheus_or_grafana_is_made_unasked(self) -> None:
         kinds = {one["kind"] for one in objects(case("minimal"))}

@@ -9,7 +9,19 @@ import pytest
 from pydantic import BaseModel
 
 from fleet_common.settings import LaneRule, Settings
-from support.chart import CASES, Values, case, component_of, loaded, merged, of_kind, one_of, pod_of, settings_of
+from support.chart import (
+    CASES,
+    Values,
+    case,
+    component_of,
+    container_of,
+    loaded,
+    merged,
+    of_kind,
+    one_of,
+    pod_of,
+    settings_of,
+)
 
 # What the chart leaves at the default: a host's own name, what belongs to producers, and what never stands in a file.
 NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch"}
@@ -30,7 +42,7 @@ def test_the_fleet_accepts_all_settings(values: Values, tmp_path: Path) -> None:
     for component in components(values):
         settings = loaded(values, tmp_path, component)
 
-        assert settings.worker.lanes
+        assert settings.worker.lanes or component.startswith("producer")
         assert settings.shares == {name: Path("/shares") / name for name in values.get("shares", {})}
         assert settings.metrics.host == "0.0.0.0"  # noqa: S104  a container's port must be reachable for probes
 
@@ -62,7 +74,14 @@ def test_each_part_speaks_as_its_own_account(tmp_path: Path) -> None:
     values = case("full")
     users = {component: loaded(values, tmp_path, component).broker.user for component in components(values)}
 
-    assert users == {"worker": "worker", "worker-inplace": "worker", "topology": "topology", "exporter": "monitor"}
+    assert users == {
+        "worker": "worker",
+        "worker-inplace": "worker",
+        "topology": "topology",
+        "exporter": "monitor",
+        "producer-phenix1": "phenix1",
+        "producer-confocal": "confocal",
+    }
 
 
 def test_a_class_of_workers_serves_its_own_lanes_and_has_the_rest_from_worker(tmp_path: Path) -> None:
@@ -79,6 +98,29 @@ def test_topology_and_exporter_know_the_lanes_of_all_classes(tmp_path: Path) -> 
     for component in ("topology", "exporter"):
         lanes = loaded(case("full"), tmp_path, component).worker.lanes
         assert lanes.keys() == {"phenix1", "confocal", "archive"}
+
+
+def test_a_producer_watches_what_its_values_say(tmp_path: Path) -> None:
+    """Given folders, rules and people as values, the settings of the watcher hold the very same."""
+    values = case("full")
+    settings = loaded(values, tmp_path, "producer-phenix1")
+    said = values["producers"]["phenix1"]
+    told = settings.watch.model_dump(mode="json", exclude_unset=True)
+
+    assert {name: told[name] for name in said["watch"]} == said["watch"]
+    assert (settings.producer.lane, settings.producer.instrument) == ("phenix1", "Opera Phenix 1")
+    assert settings.producer.host == "fleet-producer-phenix1"
+    assert settings.producer.spool_quota_bytes == 500_000_000
+
+
+def test_what_a_producer_remembers_lies_in_its_volume(tmp_path: Path) -> None:
+    (mount,) = (one for one in container_of(case("full"), "producer-phenix1")["volumeMounts"] if one["name"] == "spool")
+    settings = loaded(case("full"), tmp_path, "producer-phenix1")
+
+    for folder in (settings.producer.spool, settings.watch.state):
+        assert folder is not None
+        assert folder.is_relative_to(mount["mountPath"])
+    assert settings.producer.spool != settings.watch.state
 
 
 def fields(model: type[BaseModel], path: str = "") -> Iterator[str]:

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
+from fleet_common.watching import WatchSettings
 from support.chart import CHART, ROOT, Values, case, merged, rendered
 
 RUN_SECONDS = 60
@@ -54,6 +55,10 @@ chart_readme = _load()
         {"workerClasses": {"Inplace": {"lanes": {}}}},
         {"workerClasses": {"exporter": {"lanes": {}}}},
         {"exporter": {"replicaCount": 2}},
+        {"producers": {"phenix1": {"user": "a", "existingSecret": "b"}}},
+        {"producers": {"phenix1": {"user": "a", "existingSecret": "b", "watch": {"folder": []}}}},
+        {"producers": {"phenix1": {"user": "a", "existingSecret": "b", "watch": {"folders": [{"paths": "/x"}]}}}},
+        {"producers": {"phenix1": {"user": "a", "existingSecret": "b", "watch": {"state": "/x"}}}},
         {"broker": {"port": 70000}},
         {"image": {"digest": "sha256:short"}},
         {"lanes": {"Upper Case": {}}},
@@ -116,6 +121,21 @@ def test_a_class_of_workers_can_say_all_that_worker_can() -> None:
     worker = SCHEMA["properties"]["worker"]["properties"]
     named = SCHEMA["properties"]["workerClasses"]["additionalProperties"]["properties"]
     assert named == {**worker, "lanes": {"$ref": "#/definitions/lanes"}}
+
+
+def test_what_the_fleet_says_of_a_watcher_stands_in_the_schema() -> None:
+    """Given tools/chart_schema.py, the file is as it writes it, and knows every setting but the volume's folder."""
+    checked = subprocess.run(
+        [sys.executable, ROOT / "tools/chart_schema.py", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    known = SCHEMA["definitions"]["watch"]["properties"].keys() | {"state"}
+    assert known == WatchSettings.model_fields.keys()
 
 
 class TestReadme:

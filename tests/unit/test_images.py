@@ -210,7 +210,7 @@ def test_the_command_that_lists_parts_lists_every_package(tmp_path: Path) -> Non
     assert parts == [("plates", "1.2.3", "pkg:pypi/plates@1.2.3")]
 
 
-@pytest.mark.parametrize("image", ["worker"])
+@pytest.mark.parametrize("image", IMAGES)
 def test_the_default_command_exists(image: str) -> None:
     (command,) = last(image, "CMD").list
     assert command in LazyGroup().list_commands(None)  # type: ignore[arg-type]  # it does not look at it

@@ -6,20 +6,7 @@ TOML. No password is here: they are files of a Secret.
 {{- define "fleet.settings" -}}
 {{- $values := .root.Values -}}
 {{- $secrets := "/run/secrets/omero-import-fleet" -}}
-[broker]
-host = {{ $values.broker.host | toJson }}
-port = {{ $values.broker.port | int64 }}
-vhost = {{ $values.broker.vhost | toJson }}
-tls = {{ $values.broker.tls }}
-user = {{ .user | toJson }}
-password_file = {{ printf "%s/broker/password" $secrets | toJson }}
-retry_tiers_seconds = {{ $values.broker.retryTiersSeconds | toJson }}
-{{- if $values.broker.caSecret }}
-ca_file = {{ printf "%s/broker/ca.crt" $secrets | toJson }}
-{{- end }}
-{{- with $values.broker.managementUrl }}
-management_url = {{ . | toJson }}
-{{- end }}
+{{ include "fleet.brokerSettings" . }}
 
 [omero]
 host = {{ $values.omero.host | toJson }}
@@ -61,6 +48,53 @@ targets = {{ $rule.targets | default (list "*") | toJson }}
 {{- end }}
 {{- end }}
 
+[exporter]
+interval_seconds = {{ $values.exporter.intervalSeconds | int64 }}
+history_seconds = {{ $values.exporter.historySeconds | int64 }}
+
+{{ include "fleet.commonSettings" . }}
+{{ end -}}
+
+{{/* The settings of a producer. Takes a dictionary: root, user (of the broker), name, producer (its values). */}}
+{{- define "fleet.producerSettings" -}}
+{{ include "fleet.brokerSettings" . }}
+
+[producer]
+lane = {{ .producer.lane | default .user | toJson }}
+host = {{ .name | toJson }}
+{{- with .producer.instrument }}
+instrument = {{ . | toJson }}
+{{- end }}
+spool = "/var/spool/omero-fleet/spool"
+{{- with .producer.spoolQuotaBytes }}
+spool_quota_bytes = {{ . | int64 }}
+{{- end }}
+
+{{ toToml (dict "watch" (merge (dict "state" "/var/spool/omero-fleet/watch") .producer.watch)) | trim }}
+
+{{ include "fleet.commonSettings" . }}
+{{ end -}}
+
+{{- define "fleet.brokerSettings" -}}
+{{- $broker := .root.Values.broker -}}
+[broker]
+host = {{ $broker.host | toJson }}
+port = {{ $broker.port | int64 }}
+vhost = {{ $broker.vhost | toJson }}
+tls = {{ $broker.tls }}
+user = {{ .user | toJson }}
+password_file = "/run/secrets/omero-import-fleet/broker/password"
+retry_tiers_seconds = {{ $broker.retryTiersSeconds | toJson }}
+{{- if $broker.caSecret }}
+ca_file = "/run/secrets/omero-import-fleet/broker/ca.crt"
+{{- end }}
+{{- with $broker.managementUrl }}
+management_url = {{ . | toJson }}
+{{- end }}
+{{- end -}}
+
+{{- define "fleet.commonSettings" -}}
+{{- $values := .root.Values -}}
 [metrics]
 host = "0.0.0.0"
 port = {{ $values.metrics.port | int64 }}
@@ -73,4 +107,4 @@ format = {{ $values.log.format | toJson }}
 {{- range $share, $_ := $values.shares }}
 {{ $share | toJson }} = {{ printf "/shares/%s" $share | toJson }}
 {{- end }}
-{{ end -}}
+{{- end -}}
