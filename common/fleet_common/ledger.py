@@ -29,7 +29,7 @@ INCOMPLETE: Final = "incomplete"
 STATES: Final = (WAITING, IN_WORK, IMPORTED, DEAD, CANCELLED, WITHDRAWN, INCOMPLETE)
 """What a request can be, for people: every kind of event belongs to one."""
 
-_STATE_OF: Final[Mapping[str, str]] = MappingProxyType(
+_STATE_OF: Final[Mapping[Kind, str]] = MappingProxyType(
     {
         Kind.STARTED: IN_WORK,
         Kind.PROGRESS: IN_WORK,
@@ -40,7 +40,7 @@ _STATE_OF: Final[Mapping[str, str]] = MappingProxyType(
         Kind.WITHDRAWN: WITHDRAWN,
         Kind.DROPPED: WITHDRAWN,
         # Told by a producer of what it does not publish: nobody waits for it.
-        "incomplete": INCOMPLETE,
+        Kind.INCOMPLETE: INCOMPLETE,
     }
 )
 

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_common.events import Event, Kind, Phase, Progress, Result, fold_all
-from fleet_common.ledger import CANCELLED, DEAD, IMPORTED, IN_WORK, STATES, WAITING, WITHDRAWN, Ledger, Tally, state_of
+from fleet_common.ledger import (
+    CANCELLED,
+    DEAD,
+    IMPORTED,
+    IN_WORK,
+    INCOMPLETE,
+    STATES,
+    WAITING,
+    WITHDRAWN,
+    Ledger,
+    Tally,
+    state_of,
+)
 from fleet_common.messages import Batch
 from support.builders import BATCH, an_event
 
@@ -51,11 +63,21 @@ def only(ledger: Ledger) -> Tally:
         (Kind.CANCELLED, CANCELLED),
         (Kind.WITHDRAWN, WITHDRAWN),
         (Kind.DROPPED, WITHDRAWN),
+        (Kind.INCOMPLETE, INCOMPLETE),
     ],
 )
 def test_every_kind_of_event_is_one_state(kind: Kind, state: str) -> None:
-    """For people there are six."""
+    """For people there are seven."""
     assert state_of(kind) == state
+
+
+def test_an_incomplete_plate_waits_for_a_person_not_for_the_fleet() -> None:
+    """Given a plate that was incomplete, when it is published after all, then it is young."""
+    ledger = a_ledger(told(Kind.INCOMPLETE))
+    assert (list(ledger.open_requests()), only(ledger).counts[INCOMPLETE]) == ([], 1)
+    ledger.add(told(Kind.STARTED, 1), 50.0)
+    ((_, tracked),) = ledger.open_requests()
+    assert tracked.since_seconds == 50
 
 
 def test_a_request_is_open_from_its_first_event_to_its_outcome() -> None:
