@@ -151,6 +151,13 @@ class Manifest(Model):
     digest: Digest
 
 
+class Partial(Model):
+    """The decision to import a plate without some of its files; OMERO shows blank planes in their place."""
+
+    missing: Annotated[int, Field(ge=0, le=1_000_000)]
+    decided_by: Text
+
+
 class Source(Model):
     """Where the files are: a share, the entry file in it, and the plate format that lists the rest."""
 
@@ -158,6 +165,7 @@ class Source(Model):
     path: SharePath
     format: Name
     manifest: Manifest
+    partial: Partial | None = None
 
 
 class Owner(Model):
@@ -273,8 +281,7 @@ def _refusal(body: bytes, error: pydantic.ValidationError) -> RequestError:
     return failure(reason, f"version: {str(version)[:20]} is not known here, only {VERSION}")
 
 
-_MAX_EXPLAINED = 5
-_MAX_PLACE_CHARACTERS = 100
+_MAX_EXPLAINED, _MAX_PLACE_CHARACTERS = 5, 100
 
 
 def explain(error: pydantic.ValidationError) -> str:

@@ -22,13 +22,14 @@ from fleet_common.messages import (
     Manifest,
     Options,
     Owner,
+    Partial,
     Priority,
     Source,
     SubmittedBy,
     encode,
     request_id_for,
 )
-from fleet_common.plates import Plate, Problem, damages, describe, detect, problems
+from fleet_common.plates import End, Plate, Problem, damages, describe, detect, present, problems
 from fleet_common.storage import (
     ManifestSummary,
     Share,
@@ -57,6 +58,8 @@ class Order:
     submitted_by: SubmittedBy
     options: Options
     nonce: str = ""
+    partial_by: str = ""
+    """Who decided to import a plate without what is missing of it; empty refuses such a plate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], dateti
     """
     share, plate = look_at(path, shares)
     check_fits(plate, parse_target(order.target))
-    return build(share, plate, check_files(share, plate), order, clock())
+    summary = check_files(share, plate, partial=bool(order.partial_by))
+    return build(share, plate, summary, order, clock())
 
 
 def build(share: Share, plate: Plate, summary: ManifestSummary, order: Order, now: datetime) -> Prepared:
@@ -110,22 +114,31 @@ def look_at(path: Path, shares: Shares) -> tuple[Share, Plate]:
         return share, plate_format.read(entry, reader)
 
 
-def check_files(share: Share, plate: Plate) -> ManifestSummary:
-    """Check that every file of the plate is there and whole, and summarise them.
+def check_files(share: Share, plate: Plate, *, partial: bool = False) -> ManifestSummary:
+    """Check that the acquisition is over and every file of the plate there and whole, and summarise them.
+
+    Args:
+        share: Where the files are.
+        plate: What its format read.
+        partial: Whether missing and empty files are left out; those that are there must be whole all the same.
 
     Raises:
         Permanent: ``file-empty`` for an empty file, ``file-cut`` for a TIFF that is not whole.
-        Transient: ``manifest-differs`` for a missing one; wells and fields are named.
+        Transient: ``manifest-differs`` for a missing one, with well and field, and while the instrument still runs.
     """
     sizes = measure(share, plate.files)
     found = problems(plate, sizes)
+    if partial and sizes.get(plate.entry):
+        found = ()
+    elif plate.end is End.RUNNING:
+        raise failure(Reason.MANIFEST_DIFFERS, f"{plate.entry}: the instrument has not said that it is done")
     if found:
         any_missing = any(problem.problem is Problem.MISSING for problem in found)
         raise failure(Reason.MANIFEST_DIFFERS if any_missing else Reason.FILE_EMPTY, describe(found))
     damaged = damages(plate, judge_all(share, sizes))
     if damaged:
         raise failure(Reason.FILE_CUT, describe(damaged))
-    return summarise(entries_of(plate.files, sizes))
+    return summarise(entries_of(present(plate, sizes), sizes))
 
 
 def _request(share: Share, plate: Plate, summary: ManifestSummary, order: Order, now: datetime) -> ImportRequest:
@@ -141,11 +154,20 @@ def _request(share: Share, plate: Plate, summary: ManifestSummary, order: Order,
             path=plate.entry,
             format=plate.format,
             manifest=Manifest(files=summary.files, bytes=summary.bytes, digest=summary.digest),
+            partial=_partial(plate, summary, order),
         ),
         owner=order.owner,
         target=order.target,
         options=order.options,
     )
+
+
+def _partial(plate: Plate, summary: ManifestSummary, order: Order) -> Partial | None:
+    """What is recorded of the decision; nothing for a plate that lacks nothing."""
+    missing = len(plate.files) - summary.files
+    if not order.partial_by or not (missing or plate.end is End.RUNNING):
+        return None
+    return Partial(missing=missing, decided_by=order.partial_by)
 
 
 def _identify(share: Share, plate: Plate, summary: ManifestSummary, order: Order) -> uuid.UUID:

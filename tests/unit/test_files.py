@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
-from fleet_common.messages import ImportRequest, Manifest
+from fleet_common.messages import ImportRequest, Manifest, Partial
 from fleet_common.storage import ManifestEntry, Share, Shares, summarise
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate
 from fleet_worker.files import find_files
@@ -68,6 +68,14 @@ class PlateMount:
         """What the worker finds."""
         entry = self.made.entry.relative_to(self.mount.root).as_posix()
         return self.mount.find(entry, "harmony", "Screen:id:5")
+
+    def find_partial(self) -> tuple[ManifestEntry, ...]:
+        """What the worker finds of a plate that was submitted as partial."""
+        entry = self.made.entry.relative_to(self.mount.root).as_posix()
+        request = self.mount.request(entry, "harmony", "Screen:id:5")
+        source = request.source.model_copy(update={"partial": Partial(missing=2, decided_by="alice")})
+        request = request.model_copy(update={"source": source})
+        return find_files(request, Shares([Share("hcs", self.mount.root)])).entries
 
     def refused(self) -> RequestError:
         """How the worker refuses it."""
@@ -169,3 +177,36 @@ def test_an_index_that_is_empty_for_a_moment_may_still_come(plate: PlateMount) -
     plate.made.entry.write_bytes(b"")
     error = plate.refused()
     assert (type(error), error.reason) == (Transient, Reason.MANIFEST_DIFFERS)
+
+
+# --- a partial plate ----------------------------------------------------------------------------------------------
+
+
+def test_a_partial_plate_is_what_is_there(plate: PlateMount) -> None:
+    """Given a person who decided to import a plate without two of its files, then the others are its files."""
+    gone = plate.plane
+    gone.unlink()
+    others = [file for file in plate.made.files if file not in {gone, plate.made.entry}]
+    others[-1].write_bytes(b"")
+    plate.mount.see(plate.made.entry, *others[:-1])
+    assert {entry.path: entry.size_bytes for entry in plate.find_partial()} == plate.mount.seen
+
+
+def test_a_partial_plate_that_got_another_file_is_another(plate: PlateMount) -> None:
+    """What was decided holds for what was there; more, or less, of it is looked at again."""
+    gone = plate.plane
+    content = gone.read_bytes()
+    gone.unlink()
+    plate.mount.see(*(file for file in plate.made.files if file != gone))
+    gone.write_bytes(content)
+    with pytest.raises(Transient) as caught:
+        plate.find_partial()
+    assert caught.value.reason is Reason.MANIFEST_DIFFERS
+
+
+def test_a_plate_that_lacks_files_is_not_partial_unless_somebody_decided_so(plate: PlateMount) -> None:
+    """The same manifest without the decision is refused."""
+    gone = plate.plane
+    gone.unlink()
+    plate.mount.see(*(file for file in plate.made.files if file != gone))
+    assert plate.refused().reason is Reason.MANIFEST_DIFFERS

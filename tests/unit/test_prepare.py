@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
-from fleet_common.messages import Options, Owner, Priority, SubmittedBy, decode, encode, request_id_for
+from fleet_common.messages import Options, Owner, Partial, Priority, SubmittedBy, decode, encode, request_id_for
 from fleet_common.storage import ManifestEntry, Share, Shares, digest
 from fleet_producer.prepare import Order, Prepared, check_files, look_at, prepare, sample_digest
+from fleet_stack.plates import tiff as write_tiff
+from fleet_stack.plates.btsxml import Options as YokogawaOptions
 from fleet_stack.plates.harmony import make_plate
 from fleet_stack.plates.spec import MadePlate, PlateSpec
+from fleet_stack.plates.yokogawa import make_yokogawa
 from support.builders import BATCH, NOW
 
 ORDER = Order(
@@ -269,3 +272,58 @@ def test_files_are_checked_without_being_opened(shares: Shares, plate: MadePlate
     for path in plate.tiffs.values():
         path.chmod(0)
     assert check_files(share, found).files == len(found.files)
+
+
+# --- partial plates and damaged files ------------------------------------------------------------------------------
+
+
+def test_a_partial_plate_needs_a_decision(shares: Shares, plate: MadePlate) -> None:
+    """Given a plate that lacks an image, then it is refused, unless somebody decided so: that is in the request."""
+    (missing, *_) = plate.tiffs.values()
+    missing.unlink()
+    assert refused(plate.folder, shares, ORDER).reason is Reason.MANIFEST_DIFFERS
+    request = prepared(plate.folder, shares, replace(ORDER, partial_by="alice")).request
+    assert request.source.partial == Partial(missing=1, decided_by="alice")
+    assert request.source.manifest.files == len(plate.files) - 1
+
+
+def test_a_partial_plate_is_another_request_than_the_whole_one(shares: Shares, plate: MadePlate) -> None:
+    """Its manifest differs, so the whole plate can still be imported later."""
+    whole = prepared(plate.folder, shares, ORDER).request
+    next(iter(plate.tiffs.values())).write_bytes(b"")
+    partial = prepared(plate.folder, shares, replace(ORDER, partial_by="alice")).request
+    assert partial.request_id != whole.request_id
+
+
+def test_a_plate_that_lacks_nothing_is_not_partial(shares: Shares, plate: MadePlate) -> None:
+    """Whatever was decided beforehand; it is the very same request."""
+    decided = prepared(plate.folder, shares, replace(ORDER, partial_by="alice")).request
+    assert decided == prepared(plate.folder, shares, ORDER).request
+
+
+def test_no_decision_makes_a_cut_file_whole(shares: Shares, plate: MadePlate) -> None:
+    """A cut image shows noise, not a gap: it is refused by its name and well."""
+    last = list(plate.tiffs.values())[-1]
+    last.write_bytes(last.read_bytes()[:-10])
+    for order in (ORDER, replace(ORDER, partial_by="alice")):
+        error = refused(plate.folder, shares, order)
+        assert error.reason is Reason.FILE_CUT
+        assert f"{last.name} is cut (well A02" in str(error)
+
+
+def test_an_image_that_is_cut_is_refused(shares: Shares, root: Path) -> None:
+    """One that was cut to a third imports without an error."""
+    whole = write_tiff(root / "whole.tif").read_bytes()
+    error = refused(tiff(root, "cut.tif", whole[: len(whole) // 3]), shares)
+    assert error.reason is Reason.FILE_CUT
+    assert "cut.tif is cut" in str(error)
+
+
+def test_an_instrument_that_still_runs_is_waited_for(shares: Shares, root: Path) -> None:
+    """Given a measurement without its end, then it is refused, unless somebody decided to import what there is."""
+    made = make_yokogawa(root, PlateSpec(name="Y", wells=1, fields=1, channels=1, size=8), YokogawaOptions(ended=False))
+    error = refused(made.folder, shares, ORDER)
+    assert error.reason is Reason.MANIFEST_DIFFERS
+    assert "has not said that it is done" in str(error)
+    partial = prepared(made.folder, shares, replace(ORDER, partial_by="alice")).request.source.partial
+    assert partial == Partial(missing=0, decided_by="alice")

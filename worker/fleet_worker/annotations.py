@@ -40,6 +40,7 @@ def result_of(
         wells=facts.wells,
         planes=facts.planes,
         seconds={name: round(value, 3) for name, value in seconds.items()},
+        warnings=_warnings(request),
     )
 
 
@@ -82,8 +83,15 @@ def refusal(request: ImportRequest, attempt: int, difference: str, now: datetime
     return {name: value for name, value in told.items() if value}
 
 
+def _warnings(request: ImportRequest) -> tuple[str, ...]:
+    partial = request.source.partial
+    if partial is None:
+        return ()
+    return (f"imported without {partial.missing} of its files, as {partial.decided_by} decided",)
+
+
 def _origin(request: ImportRequest, attempt: int) -> dict[str, str]:
-    source = request.source
+    source, partial = request.source, request.source.partial
     return {
         "fleet_version": fleet_version(),
         "attempt": str(attempt),
@@ -95,4 +103,6 @@ def _origin(request: ImportRequest, attempt: int) -> dict[str, str]:
         "submitted_at": request.submitted_at.isoformat(timespec="seconds"),
         "submitted_by_host": request.submitted_by.host,
         "instrument": request.submitted_by.instrument or "",
+        "missing_files": str(partial.missing) if partial else "",
+        "partial_decided_by": partial.decided_by if partial else "",
     }

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.fitting import check_fits
 from fleet_common.messages import ImportRequest
-from fleet_common.plates import FileProblem, Plate, Problem, describe, plate_format, problems
+from fleet_common.plates import FileProblem, Plate, Problem, describe, plate_format, present, problems
 from fleet_common.storage import (
     ManifestEntry,
     Share,
@@ -47,6 +47,11 @@ def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
     plate = _read(request, share)
     check_fits(plate, request.parsed_target)
     sizes = measure(share, plate.files)
+    if request.source.partial is not None:
+        # What a person decided to import is what the digest says; more or less of it is another plate by now.
+        entries = entries_of(present(plate, sizes), sizes)
+        _compare(request, entries)
+        return FilesHere(share, plate, entries)
     found = problems(plate, sizes)
     if any(one.problem is Problem.MISSING for one in found):
         raise failure(Reason.MANIFEST_DIFFERS, describe(found))

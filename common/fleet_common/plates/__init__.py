@@ -4,7 +4,7 @@ A format is given a :class:`Reader` over safe storage and yields a :class:`Plate
 OMERO must hold afterwards. The producer checks the files, the worker derives the same list again on its own mount.
 """
 
-from fleet_common.plates.completeness import FileProblem, Problem, damages, describe, odd_sizes, problems
+from fleet_common.plates.completeness import FileProblem, Problem, damages, describe, odd_sizes, present, problems
 from fleet_common.plates.model import (
     Bytes,
     End,
@@ -43,6 +43,7 @@ __all__ = [
     "format_names",
     "odd_sizes",
     "plate_format",
+    "present",
     "problems",
     "well_name",
 ]

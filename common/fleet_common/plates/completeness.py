@@ -58,6 +58,11 @@ def problems(plate: Plate, sizes: Mapping[str, int]) -> tuple[FileProblem, ...]:
     return _placed(plate, {path: (problem, "") for path, problem in bad.items()})
 
 
+def present(plate: Plate, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """The files that are there and not empty, in the plate's order: what a partial import consists of."""
+    return tuple(path for path in plate.files if sizes.get(path))
+
+
 def damages(plate: Plate, judged: Mapping[str, Judgement]) -> tuple[FileProblem, ...]:
     """Name the files that are there and not whole, in the plate's order.
 

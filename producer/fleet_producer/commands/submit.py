@@ -59,6 +59,9 @@ Statuses = Mapping[uuid.UUID, Status]
 @click.option("--skip", multiple=True, type=click.Choice([*map(str, Skip), "all"]), help="As omero import; repeatable.")
 @click.option("--parallel-upload", type=int, help="At most this many files of one request in flight.")
 @click.option("--again", is_flag=True, help="Import once more what was imported before.")
+@click.option(
+    "--partial", is_flag=True, help="Import a plate without the files that it lacks; recorded with your name."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, publish nothing.")
 @click.option("--wait", is_flag=True, help="Follow until every outcome is known, and exit by it.")
 @click.option(
@@ -81,6 +84,9 @@ def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
     one is not fit, nothing is published (exit 3). Without a confirm in time (exit 4) or without a broker (exit 5) the
     same command may safely be repeated: the same files for the same owner are imported once.
 
+    A plate that lacks files is refused. With --partial it is imported without them, and OMERO shows blank planes in
+    their place: that somebody decided so is written into the request and beside the plate in OMERO.
+
     Every request is kept in the spool (producer.spool, see omero-fleet spool --help) from before it is published until
     --wait has seen its outcome, so that it outlives this host's and the broker's accidents.
 
@@ -88,6 +94,7 @@ def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
     Examples:
       omero-fleet submit /data/plate1 --share hcs=/data --target 'Screen:+name:My screen' \
           --user alice --group screening --wait
+      omero-fleet submit /data/plate2 --target 'Screen:+name:My screen' --user alice --group screening --partial
       omero-fleet submit *.tif --target Dataset:+name:Tuesday --user alice --group screening --batch tuesday --json
     """
     settings = context.settings()
@@ -126,6 +133,7 @@ def _order(settings: Settings, given: dict[str, Any]) -> Order:
                 parallel_upload=given["parallel_upload"],
             ),
             nonce=uuid.uuid4().hex if given["again"] else "",
+            partial_by=(_person() or settings.producer.host) if given["partial"] else "",
         )
     except pydantic.ValidationError as error:
         raise UsageError(explain(error)) from error
@@ -142,8 +150,8 @@ def _target(text: str) -> str:
 def _person() -> str | None:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a number that has no name.
+    except (KeyError, OSError, ImportError):
+        # A container may run under a number that has no name, and Windows has no module for it.
         return None
 
 
@@ -231,6 +239,8 @@ def row_of(request: ImportRequest, status: Status | None, state: str) -> dict[st
         "bytes": request.source.manifest.bytes,
         "state": state,
     }
+    if request.source.partial is not None:
+        row["missing"] = request.source.partial.missing
     if status is not None:
         row |= {"state": str(status.state), "status": status.model_dump(mode="json", exclude_none=True)}
     return row
