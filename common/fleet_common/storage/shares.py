@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Final
 
 from fleet_common.errors import Reason, failure
 from fleet_common.names import printable
 from fleet_common.storage.paths import check_relative
+
+_DEVICE: Final = "\\\\?\\"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,13 @@ class Shares(Mapping[str, Share]):
             roots = ", ".join(f"{share.name}={share.root}" for share in self._shares.values()) or "none"
             raise failure(Reason.UNSAFE_PATH, f"{printable(str(absolute))} lies in no share of this host ({roots})")
         share, root = found
-        relative = absolute.relative_to(root).as_posix()
+        relative = without_device(absolute).relative_to(without_device(root)).as_posix()
         return share.name, PurePosixPath() if relative == "." else check_relative(relative)
 
     def _by_spelling(self, absolute: Path) -> tuple[Share, Path] | None:
-        roots = [(share, Path(os.path.abspath(share.root))) for share in self._shares.values()]  # noqa: PTH100  as above
-        fitting = [(share, root) for share, root in roots if absolute.is_relative_to(root)]
-        return max(fitting, key=lambda found: len(found[1].parts), default=None)
+        roots = {share: Path(os.path.abspath(share.root)) for share in self._shares.values()}  # noqa: PTH100  as above
+        found = longest_root(absolute, roots)
+        return None if found is None else (found, roots[found])
 
     def _by_identity(self, absolute: Path) -> tuple[Share, Path] | None:
         """Find a root that the path spells differently, through a link above the share or another letter case."""
@@ -91,6 +94,30 @@ class Shares(Mapping[str, Share]):
                 if _same_folder(ancestor, share.root):
                     return share, ancestor
         return None
+
+
+def longest_root(absolute: PurePath, roots: Mapping[Share, Path] | Mapping[Share, PurePath]) -> Share | None:
+    r"""The share whose root holds a path, by spelling alone; of several the one with the longest root.
+
+    Windows compares drive letters, servers and folders in any letter case, and ``\\?\`` in front of a path that is
+    longer than 260 characters does not make it another one.
+
+    Args:
+        absolute: A path, of the flavour of the roots.
+        roots: By share.
+    """
+    plain = without_device(absolute)
+    fitting = [(share, root) for share, root in roots.items() if plain.is_relative_to(without_device(root))]
+    return max(fitting, key=lambda found: len(found[1].parts), default=(None, None))[0]
+
+
+def without_device(path: PurePath) -> PurePath:
+    r"""A path of Windows without ``\\?\`` or ``\\?\UNC\`` in front of it; any other path as it is."""
+    text = str(path)
+    if not isinstance(path, PureWindowsPath) or not text.startswith(_DEVICE):
+        return path
+    rest = text.removeprefix(_DEVICE)
+    return type(path)(f"\\\\{rest[4:]}" if rest[:4].upper() == "UNC\\" else rest)
 
 
 def _mounted(share: Share) -> Share:
