@@ -63,7 +63,7 @@ def handed_back_copied(stage: Scene) -> list[Ending]:
 
 def poison(stage: Scene) -> list[Ending]:
     """Given a request that every worker dies of half way, and a neighbour, when workers are started again and again."""
-    plate, neighbour = stage.plate("poison"), stage.plate("neighbour")
+    plate, neighbour = stage.plate("deadly"), stage.plate("neighbour")
     ids = [stage.send(one) for one in (plate, neighbour)]
     for number in range(1, MOST_STARTS):
         worker = stage.trapped("--parallel-upload", "1", traps=[f"poison:kill:{HALF}:0"], name=f"victim-{number}")

@@ -167,7 +167,7 @@ def _uploading(spring: Spring) -> None:
 def _poison(spring: Spring) -> None:
     from fleet_worker.omero.upload import RegisteredImport  # noqa: PLC0415  as above
 
-    _after(RegisteredImport, "upload", spring, lambda _, registered, *__, **___: "poison" in registered._spec.source)
+    _after(RegisteredImport, "upload", spring, lambda _, registered, *__, **___: "deadly" in registered._spec.source)
 
 
 def _chunk(spring: Spring) -> None:
