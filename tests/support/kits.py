@@ -15,6 +15,8 @@ from fleet_stack.plates.imagexpress import make_imagexpress
 from fleet_stack.plates.incell import make_incell
 from fleet_stack.plates.ometiff import Options as OmeTiffOptions
 from fleet_stack.plates.ometiff import make_ometiff
+from fleet_stack.plates.omezarr import Options as OmeZarrOptions
+from fleet_stack.plates.omezarr import make_omezarr
 from fleet_stack.plates.yokogawa import make_yokogawa
 from support.memory import Memory
 
@@ -105,6 +107,15 @@ def _ometiffs(root: Path, spec: PlateSpec) -> Made:
     return Made(root, made.folder, made.entry, made.files, made.tiffs, ())
 
 
+def _omezarr(options: OmeZarrOptions) -> Callable[[Path, PlateSpec], Made]:
+    def make(root: Path, spec: PlateSpec) -> Made:
+        made = make_omezarr(root, spec, options)
+        index = tuple(path for path in made.metadata if path.name in (".zattrs", ".zarray", "zarr.json"))
+        return Made(root, made.folder, made.entry, made.files, made.tiffs, index)
+
+    return make
+
+
 KITS: Mapping[str, Kit] = {
     "harmony": Kit("harmony", _harmony, "fleet_stack.plates.harmony._write_tiffs"),
     "yokogawa": Kit("yokogawa", _yokogawa, "fleet_stack.plates.yokogawa._write_tiffs"),
@@ -114,6 +125,12 @@ KITS: Mapping[str, Kit] = {
     "ome-tiff, companion": Kit("ome-tiff", _companion, "fleet_stack.plates.ometiff._write_tiffs"),
     # Every TIFF of these holds the OME-XML of all: too much of it for a large plate.
     "ome-tiff": Kit("ome-tiff", _ometiffs, ""),
+    "ome-zarr 0.4": Kit(
+        "ome-zarr", _omezarr(OmeZarrOptions()), "fleet_stack.plates.omezarr._write_chunks", has_identity=False
+    ),
+    "ome-zarr 0.5": Kit(
+        "ome-zarr", _omezarr(OmeZarrOptions("0.5")), "fleet_stack.plates.omezarr._write_chunks", has_identity=False
+    ),
 }
 
 

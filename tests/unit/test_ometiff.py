@@ -152,7 +152,8 @@ def test_a_single_file_with_a_plate_is_a_plate() -> None:
     plate = read(there, "p")
     assert plate.files == ("p/a.ome.tif",)
     assert plate.expected is not None
-    assert (plate.expected.wells, plate.expected.sizes) == ({(1, 2)}, Sizes(8, 8, 1, 1, 1))
+    assert plate.expected.wells == {(1, 2)}
+    assert plate.expected.sizes == Sizes(8, 8, 1, 1, 1)
     assert (plate.expected.rows, plate.expected.columns) == (2, 3)
     there.put("p/b.ome.tif", an_ome_tiff(alone(ONE_WELL)))
     assert FORMAT.find_entry(PurePosixPath("p"), there) is None

@@ -179,6 +179,7 @@ class Plate:
         errors: Planes that the instrument recorded as failed.
         end: Whether the instrument says that it is done.
         needs_bioformats: The first version of Bio-Formats that reads this layout, such as (8, 3, 0); empty for any.
+        warnings: What a person should know of the plate before it is imported, although nothing is missing.
     """
 
     format: str
@@ -194,6 +195,7 @@ class Plate:
     errors: tuple[InstrumentError, ...] = ()
     end: End = End.UNKNOWN
     needs_bioformats: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def measured_wells(self) -> frozenset[WellPosition]:
