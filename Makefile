@@ -42,6 +42,7 @@ faults: install ## break everything under imports, on one broker (BROKER=3.10, 4
 .PHONY: bench
 bench: install ## measure what the documentation states, where it is not part of demo and tests
 	$(BIN)/python benchmarks/listing.py
+	$(BIN)/python benchmarks/watching.py
 
 .PHONY: lint
 lint: install ## ruff, mypy, import contracts, generated files up to date

@@ -1,0 +1,249 @@
+r"""What a watch costs: one look at 900,000 files beside ``find``, and 500 published plates at rest.
+
+``python benchmarks/watching.py``; ``--files`` and ``--plates`` for other sizes. The look is measured in a process of
+its own, in turn with ``find -printf '%p %s %T@\n'`` on the same tree: the answer is the median of the ratios, and the
+most memory that the process had, less what it had before. The plates at rest are watched for a minute with the default
+settings: the answer is the time of a round and the share of one core. Printed and written to ``build/watching.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar, cast
+
+from fleet_common import logs
+from fleet_common.broker import Names, Outgoing, Publisher
+from fleet_common.events import Event
+from fleet_common.settings import BrokerSettings, LogSettings, ProducerSettings, Settings
+from fleet_common.storage import Share
+from fleet_common.watching import TEMPORARY_NAMES, PlateRule, WatchedFolder, WatchSettings
+from fleet_producer.completeness import State
+from fleet_producer.spool import Spool
+from fleet_producer.watch.assembling import World, assemble
+from fleet_producer.watch.store import Store
+from fleet_producer.watch.tree import list_plate, pattern_of
+from fleet_producer.watch.watcher import Watcher
+from fleet_stack.plates import PlateSpec, make_plate
+
+FILES = 900_000
+PLATES = 500
+FILES_PER_FOLDER = 30_000
+ROUNDS = 3
+REST_SECONDS = 60.0
+RESULT = Path(__file__).parents[1] / "build" / "watching.json"
+_KILOBYTE = 1024
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a tree of many files.
+
+    Attributes:
+        files: How many both counted.
+        look_seconds: Median of ours.
+        find_seconds: Median of ``find``.
+        ratio: Median of ours by theirs, round by round.
+        memory_bytes: What the look needed at most, on top of the process.
+    """
+
+    files: int
+    look_seconds: float
+    find_seconds: float
+    ratio: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Published plates that are watched.
+
+    Attributes:
+        plates: How many.
+        files: In all of them.
+        first_seconds: From the start until all were published, with a settle time of 1 s.
+        round_seconds: Median of a round over all of them at rest.
+        cpu_share: CPU time by time, of one core, with the default settings.
+        memory_bytes: The most that the process had.
+    """
+
+    plates: int
+    files: int
+    first_seconds: float
+    round_seconds: float
+    cpu_share: float
+    memory_bytes: int
+
+
+def make_tree(root: Path, files: int) -> None:
+    """Make sparse files with names such as a plate has."""
+    for number in range(files):
+        folder = root / f"TimePoint_{number // FILES_PER_FOLDER + 1:03d}"
+        if number % FILES_PER_FOLDER == 0:
+            folder.mkdir(parents=True)
+        place = number % FILES_PER_FOLDER
+        with (folder / f"P1_{place // 24:04d}_s{place % 24}_w1_{number:08X}.TIF").open("wb") as file:
+            file.truncate(number % 5000 + 1)
+
+
+def compare(root: Path, rounds: int = ROUNDS) -> Look:
+    """Measure both in turn; the first round, in which the file system warms up, does not count."""
+    pairs: list[tuple[float, float]] = []
+    memories, counts = [], set()
+    for _ in range(rounds + 1):
+        seconds, memory, count = _looked(root)
+        found, theirs = _timed(lambda: _find(root))
+        pairs.append((seconds, theirs))
+        memories.append(memory)
+        counts |= {count, found}
+    if len(counts) != 1:
+        raise SystemExit(f"the two did not count the same number of files: {sorted(counts)}")
+    ours, find = zip(*pairs[1:], strict=True)
+    ratio = statistics.median(mine / theirs for mine, theirs in pairs[1:])
+    return Look(counts.pop(), statistics.median(ours), statistics.median(find), ratio, max(memories))
+
+
+def _looked(root: Path) -> tuple[float, int, int]:
+    command = [sys.executable, __file__, "--look", str(root)]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    return told["seconds"], told["memory_bytes"], told["files"]
+
+
+def look_once(root: Path) -> None:
+    """The measured process: one look, told as JSON."""
+    before = _most_bytes()
+    share, names = Share("benchmark", root.parent), pattern_of(TEMPORARY_NAMES)
+    listing, seconds = _timed(lambda: list_plate(share, PurePosixPath(root.name), names))
+    told = {"seconds": seconds, "memory_bytes": _most_bytes() - before, "files": listing.files}
+    sys.stdout.write(json.dumps(told))
+
+
+def _most_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE
+
+
+def _find(root: Path) -> int:
+    command = ["find", str(root), "-type", "f", "-printf", "%p %s %T@\n"]
+    return subprocess.run(command, capture_output=True, check=True).stdout.count(b"\n")
+
+
+def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
+    began = time.perf_counter()
+    answer = work()
+    return answer, time.perf_counter() - began
+
+
+class Nobody:
+    """A broker that is away all the time."""
+
+    names = Names()
+    connected = False
+
+    def publish(self, message: Outgoing, *, deadline_seconds: float) -> None:
+        """Never called."""
+
+    def publish_event(self, event: Event, *, required: bool, deadline_seconds: float) -> None:
+        """Never called."""
+
+
+def rest(root: Path, plates: int) -> Rest:
+    """Make plates, have them published, and watch them at rest."""
+    for number in range(plates):
+        make_plate(root / "hcs/phenix1", PlateSpec(name=f"P{number:04}", wells=4, channels=2, size=8, seed=number))
+    files = sum(1 for path in (root / "hcs").rglob("*") if path.is_file())
+    busy = _settings(root, poll_seconds=0.2, busy_percent=100)
+    with Store(root / "watch") as store:
+        _, first = _timed(lambda: _until_published(_watcher(busy, root, store), plates))
+        watcher = _watcher(_settings(root), root, store)
+        watcher.tick()
+        rounds = [_timed(lambda: _due_now(watcher))[1] for _ in range(10)]
+        share = _cpu_share(watcher)
+    return Rest(plates, files, first, statistics.median(rounds), share, _most_bytes())
+
+
+def _settings(root: Path, **how: float) -> Settings:
+    rule = PlateRule(user="alice", group="screening", target="Screen:+name:All")
+    folder = WatchedFolder(path=root / "hcs/phenix1", settle_seconds=1.0)
+    return Settings(
+        broker=BrokerSettings(user="phenix1"),
+        producer=ProducerSettings(spool=root / "spool"),
+        shares={"hcs": root / "hcs"},
+        watch=WatchSettings(folders=(folder,), rules=(rule,), **how),
+    )
+
+
+def _watcher(settings: Settings, root: Path, store: Store) -> Watcher:
+    spool = Spool(root / "spool", 1_000_000_000)
+    return assemble(settings, spool, store, cast("Publisher", Nobody()), World())
+
+
+def _until_published(watcher: Watcher, plates: int) -> None:
+    while sum(record.state is State.PUBLISHED for record in watcher.records) < plates:
+        watcher.tick()
+        time.sleep(0.1)
+
+
+def _due_now(watcher: Watcher) -> None:
+    """A round in which every plate is looked at, as once an hour."""
+    for folder in watcher._folders:  # noqa: SLF001  time is not what is measured
+        folder.due_at = 0.0
+        for place in folder._places.values():  # noqa: SLF001  as above
+            place.due_at = 0.0
+    watcher.tick()
+
+
+def _cpu_share(watcher: Watcher) -> float:
+    before, began = time.process_time(), time.perf_counter()
+    timer = threading.Timer(REST_SECONDS, watcher.stop)
+    timer.start()
+    watcher.run()
+    timer.join()
+    return (time.process_time() - before) / (time.perf_counter() - began)
+
+
+def report(look: Look, at_rest: Rest) -> str:
+    """Write both to ``build/watching.json`` and return them as two sentences."""
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps({"look": asdict(look), "rest": asdict(at_rest)}, indent=2) + "\n", encoding="utf-8")
+    return (
+        f"{look.files} files in one tree: looked at in {look.look_seconds:.2f} s, find takes "
+        f"{look.find_seconds:.2f} s, ratio {look.ratio:.2f}; {look.memory_bytes / 1e6:.1f} MB more memory\n"
+        f"{at_rest.plates} published plates with {at_rest.files} files: a round takes "
+        f"{at_rest.round_seconds * 1e3:.0f} ms, {at_rest.cpu_share:.2%} of one core; "
+        f"{at_rest.memory_bytes / 1e6:.0f} MB in all"
+    )
+
+
+def main() -> None:
+    """Make both, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=FILES)
+    parser.add_argument("--plates", type=int, default=PLATES)
+    parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    logs.configure(LogSettings(level="error"))
+    if given.look:
+        look_once(given.look)
+        return
+    with tempfile.TemporaryDirectory(prefix="watching-") as folder:
+        root = Path(folder)
+        make_tree(root / "tree/P1", given.files)
+        look = compare(root / "tree/P1")
+        shutil.rmtree(root / "tree")
+        sys.stdout.write(report(look, rest(root, given.plates)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
