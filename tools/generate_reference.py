@@ -31,6 +31,7 @@ from fleet_common.events import Event
 from fleet_common.exits import Exit
 from fleet_common.fleetmetrics import Catalogue
 from fleet_common.metrics import Metrics
+from fleet_common.notify.metrics import NotifyMetrics
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import LaneRule, Settings
 from fleet_common.watching import PlateRule, WatchedFolder
@@ -191,10 +192,10 @@ def _tries(rule: Rule) -> list[str]:
 def metrics_page() -> str:
     """Name, type, labels and help of every metric."""
     worker, exporter = _families(lambda one: Metrics(one, lanes=("lane",))), _families(_exporter_metrics)
-    watch = _families(ProducerMetrics)
+    watch, notifier = _families(ProducerMetrics), _families(NotifyMetrics)
     return _text(
         [
-            *_head("Metrics", "common/fleet_common/metrics.py, producermetrics.py and fleetmetrics.py"),
+            *_head("Metrics", "common/fleet_common/metrics.py, producermetrics.py, fleetmetrics.py, notify/metrics.py"),
             "Served at `/metrics` on the port `metrics.port`. A histogram has `_bucket`, `_sum` and `_count`. Beside",
             "these there are the usual `process_...` metrics of Prometheus clients. The exporter leaves out what it",
             "does not know now, because RabbitMQ or OMERO is away: it never shows an old value.",
@@ -211,12 +212,16 @@ def metrics_page() -> str:
             "",
             *_table(["metric", "type", "labels", "meaning"], map(_metric_row, exporter)),
             "",
+            "## Of `notify`",
+            "",
+            *_table(["metric", "type", "labels", "meaning"], map(_metric_row, notifier)),
+            "",
             "## Values of labels",
             "",
             "All of them are there from the start, with 0. The values of `reason` are explained in",
             "[reasons.md](reasons.md); `version` is that of the installed fleet, `lane` one of those in the settings.",
             "",
-            *_table(["label", "values"], _label_values([*worker, *watch, *exporter])),
+            *_table(["label", "values"], _label_values([*worker, *watch, *exporter, *notifier])),
         ]
     )
 

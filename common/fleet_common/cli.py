@@ -28,6 +28,7 @@ _SUMMARIES: Final = {
     "paths": "Show what each share means on this host.",
     "work": "Take requests and import them into OMERO.",
     "exporter": "Show the whole fleet to Prometheus, also while no worker runs.",
+    "notify": "Tell people of what needs them, by webhook and mail.",
     "doctor": "Check whether a worker can run, and sweep what dead attempts left.",
     "status": "Show where requests and batches are.",
     "follow": "Follow one request until its outcome.",

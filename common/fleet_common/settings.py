@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from fleet_common.errors import UsageError
 from fleet_common.messages import Name, explain
+from fleet_common.notify.settings import NotifySettings
 from fleet_common.settinggroup import Group
 from fleet_common.tiers import RETRY_TIERS_SECONDS
 from fleet_common.watching import WatchSettings
@@ -192,6 +193,7 @@ class Settings(BaseSettings):
     watch: WatchSettings = WatchSettings()
     metrics: MetricsSettings = MetricsSettings()
     exporter: ExporterSettings = ExporterSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
     shares: dict[Name, Path] = Field(default_factory=dict)
     """Where each share is mounted here."""

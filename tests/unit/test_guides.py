@@ -21,7 +21,8 @@ from fleet_stack.rabbitmq.permissions import users
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TOS = sorted((ROOT / "docs/how-to").glob("*.md"))
-PAGES = [*HOW_TOS, *sorted((ROOT / "docs/reference").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "docs/runbook.md")]
+PAGES = [*HOW_TOS, *sorted((ROOT / "docs/reference").glob("*.md")), *OTHERS]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -30,7 +31,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def command_lines(program: str) -> Iterator[tuple[str, list[str]]]:
     """Every line of a how-to that calls a program, with its page."""
-    for page in (*HOW_TOS, ROOT / "CONTRIBUTING.md"):
+    for page in (*HOW_TOS, *OTHERS):
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)

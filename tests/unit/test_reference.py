@@ -24,6 +24,7 @@ from fleet_common.errors import RULES, Reason
 from fleet_common.exits import Exit
 from fleet_common.fleetmetrics import Catalogue
 from fleet_common.metrics import Metrics
+from fleet_common.notify.metrics import NotifyMetrics
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import Settings, load
 
@@ -211,14 +212,23 @@ class TestSettingsPage:
         assert defaults["OMERO_FLEET_PRODUCER__HOST"] == "the host's name"
 
 
+SPECIAL = {
+    "_URL": "https://another.example.org",
+    "MAIL_FROM": "one@example.org",
+    "MAIL_TO": '["one@example.org"]',
+    "FOLDERS": '[{"path": "/one"}]',
+    "RULES": '[{"user": "one"}]',
+}
+"""Values of variables that do not take any word."""
+
+
 def a_value(kind: str, variable: str) -> str:
     """A value of a documented type that is no field's default."""
-    if variable.endswith("_URL"):
-        return "https://another.example.org"
+    special = next((value for ending, value in SPECIAL.items() if variable.endswith(ending)), "")
+    if special:
+        return special
     if kind.startswith("table"):
         return '{"one": {}}' if "table of table" in kind else '{"one": "/two"}'
-    if kind == "list of table":
-        return '[{"path": "/one"}]' if variable.endswith("FOLDERS") else '[{"user": "one"}]'
     if kind.startswith("list"):
         return "[7]" if kind.startswith("list of integer") else '["one"]'
     if kind.startswith(("integer", "number")):
@@ -249,7 +259,8 @@ class TestTables:
         registry = CollectorRegistry()
         Metrics(registry)
         registry.register(Catalogue())
-        families = [*registry.collect(), *ProducerMetrics().registry.collect()]
+        processes = (registry, ProducerMetrics().registry, NotifyMetrics().registry)
+        families = [family for one in processes for family in one.collect()]
         served = {family.name for family in families if family.name.startswith("omero_")}
         named = {re.sub(r"_(total|info)$", "", cells[0]) for cells in rows(pages["metrics.md"]) if len(cells) == 4}
 

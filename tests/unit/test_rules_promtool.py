@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from fleet_common.fleetmetrics import METRICS, Catalogue
 from fleet_common.metrics import Metrics
+from fleet_common.notify.metrics import NotifyMetrics
 from fleet_stack.prometheus import promtool
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -56,6 +57,7 @@ FREE: Final = of_exporter("omero_free_bytes")
 HEARTBEAT: Final = of_exporter("producer_last_heartbeat_timestamp_seconds", LANE)
 WITHIN_4H: Final = of_worker("end_to_end_seconds_bucket", f'le="14400.0",{LANE}')
 ENDED: Final = of_worker("end_to_end_seconds_count", LANE)
+NOTE_AGE: Final = f'{PREFIX}_notifications_oldest_seconds{{namespace="f",instance="n",channel="mail"}}'
 SLOT_WAITS: Final = of_worker("slot_wait_seconds_count", 'kind="import"')
 
 HEALTHY: Final[Mapping[str, str]] = {
@@ -73,6 +75,7 @@ HEALTHY: Final[Mapping[str, str]] = {
     WITHIN_4H: f"0+1{DAY}",
     ENDED: f"0+1{DAY}",
     SLOT_WAITS: f"0+1{DAY}",
+    NOTE_AGE: f"30{DAY}",
     of_worker("longest_silence_seconds", 'phase="upload"'): f"20{DAY}",
     of_worker("longest_silence_seconds", 'phase="pixeldata"'): f"9000{DAY}",
     of_worker("longest_silence_seconds", 'phase="queued"'): f"90000{DAY}",
@@ -232,6 +235,13 @@ STORIES: Final = [
         fires="130m",
         over="430m",
     ),
+    Story(
+        "OmeroImportNotificationsStuck",
+        {NOTE_AGE: "0x60 2000x60 0x1000"},
+        quiet="63m",
+        fires="70m",
+        over="125m",
+    ),
     Story("OmeroImportSourceUnreadable", {RABBIT_UP: "1x60 0x60 1x1000"}, quiet="70m", fires="80m", over="125m"),
     Story(
         "OmeroImportMetricsAbsent",
@@ -357,7 +367,8 @@ def test_every_metric_in_the_rules_is_one_of_the_fleet() -> None:
     registry = CollectorRegistry()
     Metrics(registry, lanes=("hcs",))
     registry.register(Catalogue())
-    served = {sample.name for family in registry.collect() for sample in family.samples}
+    registries = (registry, NotifyMetrics().registry)
+    served = {sample.name for one in registries for family in one.collect() for sample in family.samples}
     served |= {f"{PREFIX}_{shown.name}" for shown in METRICS}
     recorded = {rule["record"] for rule in RULES if "record" in rule}
     used = {
