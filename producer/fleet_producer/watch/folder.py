@@ -22,7 +22,7 @@ from fleet_producer.watch.finding import Candidate, Where, candidates
 from fleet_producer.watch.keeping import Keeper, rest_of
 from fleet_producer.watch.looking import Glass, Observer, View
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
-from fleet_producer.watch.records import AT_REST, Record
+from fleet_producer.watch.records import AT_REST, NEEDS_A_PERSON, Record
 from fleet_producer.watch.store import Store
 from fleet_producer.watch.tree import pattern_of
 
@@ -188,6 +188,8 @@ class Folder:
             view, _ = self._decide(place, self._parts.monotonic(), self._observer.look_into)
         if place.record.state is State.COMPLETE:
             self._complete(place, view)
+        elif place.record.state in NEEDS_A_PERSON and not place.record.request_id:
+            place.record = self._parts.keeper.by_hand(self._share, view, place.record)
         elif place.record.request_id:
             # It was published: what happens to its files afterwards is no acquisition that somebody waits for.
             place.record = replace(place.record, state=State.PUBLISHED, next_action="")

@@ -83,6 +83,30 @@ class Keeper:
                 raise
             return _parked(record, f"{error.reason}: {error}", error.rule.next_action)
 
+    def by_hand(self, share: Share, view: View, record: Record) -> Record:
+        """The record of a plate that needs a person, once that person has submitted it: with ``--partial``, say.
+
+        Only what is still in the spool of this host is seen.
+
+        Raises:
+            SpoolError: The spool cannot be read.
+        """
+        entry = view.plate.entry if view.plate else ""
+        sources = {
+            (kept.request.source.share, kept.request.source.path): str(kept.request_id) for kept in self.spool.entries()
+        }
+        request_id = sources.get((share.name, entry))
+        if request_id is None:
+            return record
+        return replace(
+            record,
+            state=State.PUBLISHED,
+            why=f"it was submitted by hand as {request_id}",
+            next_action="",
+            request_id=request_id,
+            rest=rest_of(share, entry),
+        )
+
     def _publish(self, candidate: Candidate, share: Share, view: View, record: Record, order: Order) -> Record:
         plate = _the_plate(view)
         entries = entries_of(plate.files, view.sizes)
