@@ -81,7 +81,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", ["submit-a-plate.md", "run-a-worker.md"])
+@pytest.mark.parametrize("page", ["submit-a-plate.md", "watch-a-folder.md", "run-a-worker.md"])
 def test_settings_are_accepted(page: str, tmp_path: Path) -> None:
     found = blocks(ROOT / "docs/how-to" / page, "toml")
     assert found

@@ -26,7 +26,7 @@ class State(enum.StrEnum):
 
 
 class Layer(enum.StrEnum):
-    """What must agree before a plate is complete; the deadline is the sixth."""
+    """What must agree before a plate is complete; what the deadline is for, they do not know."""
 
     ENTRY = "entry"
     END = "end"
