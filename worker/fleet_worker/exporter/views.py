@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from fleet_common.broker.overview import Filling, Overview
@@ -106,33 +107,45 @@ def _of_batches(newest: Mapping[str, Tally]) -> Seen:
 def of_producers(producers: Producers, lanes: Collection[str], now_seconds: float) -> Seen:
     """Spools and acquisitions of each lane whose producers tell heartbeats: sums, and the worst of ages."""
     heard = {lane: found for lane in lanes if (found := producers.of(lane, now_seconds))}
-    beats = {lane: [one.heartbeat for one in found] for lane, found in heard.items()}
+    sums = {name: _by_lane(heard, partial(_total, field)) for name, field in _SUMS.items()}
     return {
-        "producer_last_heartbeat_timestamp_seconds": {(lane,): _oldest(found) for lane, found in heard.items()},
-        "producer_spool_requests": {
-            (lane,): float(sum(one.spool_requests for one in all_)) for lane, all_ in beats.items()
-        },
-        "producer_spool_bytes": {(lane,): float(sum(one.spool_bytes for one in all_)) for lane, all_ in beats.items()},
-        "producer_unconfirmed_requests": {
-            (lane,): float(sum(one.unconfirmed for one in all_)) for lane, all_ in beats.items()
-        },
-        "producer_oldest_unconfirmed_seconds": {
-            (lane,): max(one.oldest_unconfirmed_seconds for one in all_) for lane, all_ in beats.items()
-        },
-        "producer_acquisitions": {
-            (lane, str(state)): float(sum(one.acquisitions.get(state, 0) for one in all_))
-            for lane, all_ in beats.items()
-            for state in Settle
-        },
-        "producer_seconds_since_scan": {
-            (lane,): max(one.heartbeat.seconds_since_scan + now_seconds - one.seconds for one in found)
-            for lane, found in heard.items()
-        },
+        **sums,
+        "producer_acquisitions": _acquisitions(heard),
+        "producer_last_heartbeat_timestamp_seconds": _by_lane(heard, lambda found: min(one.seconds for one in found)),
+        "producer_oldest_unconfirmed_seconds": _by_lane(
+            heard, lambda found: max(one.heartbeat.oldest_unconfirmed_seconds for one in found)
+        ),
+        "producer_seconds_since_scan": _by_lane(
+            heard,
+            lambda found: max(one.heartbeat.seconds_since_scan + now_seconds - one.seconds for one in found),
+        ),
     }
 
 
-def _oldest(found: Iterable[Heard]) -> float:
-    return min(one.seconds for one in found)
+_SUMS: Final = {
+    "producer_spool_requests": "spool_requests",
+    "producer_spool_bytes": "spool_bytes",
+    "producer_unconfirmed_requests": "unconfirmed",
+}
+"""Metrics that are the sum of a field of all heartbeats of a lane."""
+
+_Heard = tuple[Heard, ...]
+
+
+def _total(field: str, found: _Heard) -> float:
+    return float(sum(getattr(one.heartbeat, field) for one in found))
+
+
+def _by_lane(heard: Mapping[str, _Heard], value: Callable[[_Heard], float]) -> Series:
+    return {(lane,): value(found) for lane, found in heard.items()}
+
+
+def _acquisitions(heard: Mapping[str, _Heard]) -> Series:
+    return {
+        (lane, str(state)): float(sum(one.heartbeat.acquisitions.get(state, 0) for one in found))
+        for lane, found in heard.items()
+        for state in Settle
+    }
 
 
 def of_omero(state: OmeroState) -> Seen:
