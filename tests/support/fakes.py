@@ -59,6 +59,8 @@ class FakeOmero:
         missing_target: Whether the target must be made.
         answered: Whether the server had answered when the wait ended.
         running: What successive counts of running imports find; then there is none.
+        newest_reader: The Bio-Formats that the newest fileset tells of; empty for none.
+        own_reader: The one that the own fileset tells of.
     """
 
     journal: Journal
@@ -68,6 +70,8 @@ class FakeOmero:
     missing_target: Exception | None = None
     answered: bool = True
     running: list[int] = field(default_factory=list)
+    newest_reader: tuple[int, ...] = ()
+    own_reader: tuple[int, ...] = ()
     specs: list[ImportSpec] = field(default_factory=list)
     targets: list[tuple[Target, bool]] = field(default_factory=list)
     started_with: list[tuple[str, ...]] = field(default_factory=list)
@@ -88,6 +92,11 @@ class FakeOmero:
         """How many the server is at."""
         self.journal.write("count")
         return self.running.pop(0) if self.running else 0
+
+    def bioformats_version(self, fileset_id: int = 0) -> tuple[int, ...]:
+        """As told by the newest fileset, or by one."""
+        self.journal.write(f"reader of {fileset_id}" if fileset_id else "reader")
+        return self.own_reader if fileset_id else self.newest_reader
 
     def sudo(self, user: str, group: str) -> Self:
         """The session is this object."""

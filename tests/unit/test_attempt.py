@@ -15,11 +15,12 @@ from fleet_common.errors import Cancelled, LeaseLost, NeedsOperator, Permanent, 
 from fleet_common.events import Kind, Phase
 from fleet_common.messages import ChecksumAlgorithm, ImportRequest, Manifest, Options, Owner, Skip
 from fleet_common.metrics import fleet_version
-from fleet_common.storage import ManifestEntry, summarise
+from fleet_common.storage import ManifestEntry, Shares, summarise
 from fleet_common.targets import parse_target
 from fleet_worker.adoption import POLL_SECONDS
 from fleet_worker.attempt import Attempt, Job, Outcome
 from fleet_worker.checks import Checks
+from fleet_worker.files import FilesHere, find_files
 from fleet_worker.omero.facts import SpecFile
 from fleet_worker.omero.state import State
 from fleet_worker.reporting import Reporter
@@ -302,6 +303,60 @@ def test_a_failure_before_there_is_a_fileset_deletes_nothing(worker: FakeWorker,
     assert worker.metric("omero_sessions") == 0
     if step != "sudo alice screening":
         assert_nothing_is_held(worker)
+
+
+# --- a reader that is too old ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def needs_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is a plate that only a newer Bio-Formats reads."""
+
+    def find_newer(request: ImportRequest, shares: Shares) -> FilesHere:
+        found = find_files(request, shares)
+        return replace(found, plate=replace(found.plate, needs_bioformats=(7, 3, 1)))
+
+    monkeypatch.setattr("fleet_worker.attempt.find_files", find_newer)
+
+
+@pytest.mark.usefixtures("needs_newer")
+def test_a_plate_that_needs_a_newer_reader_is_refused_before_a_session_is_opened(worker: FakeWorker) -> None:
+    """The newest fileset of the server says which Bio-Formats it has."""
+    worker.omero.newest_reader = (6, 7, 0)
+    error = refused(worker)
+    assert (type(error), error.reason) == (Permanent, Reason.SERVER_READER_TOO_OLD)
+    assert worker.journal.steps == ["check owner", "find", "reader"]
+
+
+@pytest.mark.usefixtures("needs_newer")
+def test_the_first_fileset_of_a_server_is_refused_before_a_byte_is_sent(worker: FakeWorker) -> None:
+    """Nothing told the version before it, and it tells it itself; it is deleted."""
+    worker.omero.own_reader = (6, 7, 0)
+    assert refused(worker).reason is Reason.SERVER_READER_TOO_OLD
+    assert worker.journal.steps[-5:] == [
+        f"release {SLOT}.create.0",
+        "reader of 19",
+        "delete 19",
+        f"release {SLOT}.staged.0",
+        "session closed",
+    ]
+    assert_nothing_is_held(worker)
+
+
+@pytest.mark.usefixtures("needs_newer")
+def test_a_server_that_is_new_enough_imports_it(worker: FakeWorker) -> None:
+    """Whoever tells."""
+    worker.omero.newest_reader = worker.omero.own_reader = (8, 0, 0)
+    assert attempt(worker).kind is Kind.IMPORTED
+
+
+@pytest.mark.usefixtures("needs_newer")
+def test_what_was_imported_before_is_not_judged_by_its_reader(worker: FakeWorker) -> None:
+    """Its verification does that."""
+    worker.omero.newest_reader = (6, 7, 0)
+    request = a_real_request()
+    worker.omero.filesets = [a_fileset(7, State.COMPLETE, annotation={"digest": request.source.manifest.digest})]
+    assert attempt(worker, request).kind is Kind.ALREADY_IMPORTED
 
 
 # --- what earlier attempts left -----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 ::
 
-    allow-list ─ owner ─ reconcile ─ files ─ target ─ [staged slot: [create slot: register] ─ elect ─ upload ─
+    allow-list ─ owner ─ reconcile ─ files ─ reader ─ target ─ [staged slot: [create slot: register] ─ elect ─ upload ─
         [import slot: server]] ─ verify ─ annotate ─ elect once more
 
 The thread that took the request runs all of it. The check is called between any two costly steps and raises when the
@@ -37,6 +37,7 @@ from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.state import FilesetState
 from fleet_worker.omero.upload import RegisteredImport
 from fleet_worker.parts import Parts
+from fleet_worker.readercheck import check_reader
 from fleet_worker.reconcile import Plan, Step, elect, plan
 from fleet_worker.reporting import Reporter
 from fleet_worker.serverside import ServerSide
@@ -93,6 +94,8 @@ class Attempt:
             owner = self._parts.gateway.check_owner(self._request.owner.user, self._request.owner.group)
             found = self._reconcile(owner)
             files = None if found.verified else find_files(self._request, self._parts.shares)
+            if files is not None and found.step is Step.IMPORT:
+                check_reader(files.plate, self._parts.gateway.bioformats_version)
         with self._session(owner) as session:
             if files is None or found.step is Step.ADOPT_COMPLETE:
                 return self._adopt(session, files, found.fileset_id)
@@ -169,6 +172,8 @@ class Attempt:
             registered = session.register(self._spec(files, target))
         server = ServerSide(self._parts, registered, files, self._report, self._check)
         with self._discarded_on_failure(session, server):
+            # The first fileset since the server's start is the first to tell its version.
+            check_reader(files.plate, lambda: session.bioformats_version(registered.fileset_id))
             self._elect(session, owner, registered.fileset_id, complete=False)
             server.hashes = self._upload(registered, files)
             done = server.run()

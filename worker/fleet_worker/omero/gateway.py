@@ -17,7 +17,7 @@ import omero.rtypes
 import structlog
 
 from fleet_common.errors import Reason, RequestError, Transient, failure
-from fleet_worker.omero import account, filesets, leftovers, occupancy, owners, vitals
+from fleet_worker.omero import account, bioformats, filesets, leftovers, occupancy, owners, vitals
 from fleet_worker.omero.address import OmeroAddress
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import OwnerIds, ServerInfo
@@ -114,6 +114,10 @@ class Gateway:
     def server_info(self) -> ServerInfo:
         """Version, checksum algorithms and the account's privileges."""
         return self._call(account.server_info)
+
+    def bioformats_version(self) -> tuple[int, ...]:
+        """Of the server's Bio-Formats; empty while nothing was registered since the server's start."""
+        return self._call(bioformats.newest_version)
 
     def limits(self) -> ServerLimits:
         """How much the server does at once, as far as the account may know."""

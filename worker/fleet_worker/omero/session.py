@@ -13,7 +13,7 @@ from typing import Self
 
 from fleet_common.events import Phase
 from fleet_common.targets import Target
-from fleet_worker.omero import annotate, deletion, pixels, readback, register, serverlog
+from fleet_worker.omero import annotate, bioformats, deletion, pixels, readback, register, serverlog
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.containers import Resolver
 from fleet_worker.omero.facts import ImportedFacts, ImportSpec, OwnerIds, Plane, ResolvedTarget
@@ -72,6 +72,10 @@ class OwnerSession:
         with self._lock:
             self._registered.append(registered)
         return registered
+
+    def bioformats_version(self, fileset_id: int) -> tuple[int, ...]:
+        """Of the Bio-Formats that the server will read a registered fileset with; empty where it does not tell."""
+        return bioformats.version_of(self._connection, fileset_id)
 
     def delete_fileset(self, fileset_id: int) -> None:
         """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""

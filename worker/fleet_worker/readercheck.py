@@ -1,0 +1,38 @@
+"""Whether the server's Bio-Formats is new enough for a plate: a pure comparison.
+
+An older reader seldom fails: it shows black planes, or puts images into other wells
+(``docs/explanation/plate-formats.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleet_common.errors import Reason, failure
+from fleet_common.plates import Plate
+
+
+def check_reader(plate: Plate, version: Callable[[], tuple[int, ...]]) -> None:
+    """Refuse a plate that needs a newer reader than the server has.
+
+    Args:
+        plate: As its format reads it.
+        version: The server's Bio-Formats, such as (6, 7, 0); empty for one that is not known, which refuses nothing.
+            Called only for a plate that needs one.
+
+    Raises:
+        Permanent: ``server-reader-too-old``, naming both versions.
+    """
+    if not plate.needs_bioformats:
+        return
+    has = version()
+    if has and has < plate.needs_bioformats:
+        raise failure(
+            Reason.SERVER_READER_TOO_OLD,
+            f"{plate.entry}: this {plate.format} plate needs Bio-Formats {_named(plate.needs_bioformats)}, "
+            f"the server has {_named(has)}",
+        )
+
+
+def _named(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
