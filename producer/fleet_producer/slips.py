@@ -111,6 +111,14 @@ class Entry:
         return (now - (self.slip.sent_at or self.request.submitted_at)).total_seconds()
 
 
+def is_pending(name: str) -> bool:
+    """Whether a file is no request that was confirmed: pending, or none at all, which somebody should look at."""
+    try:
+        return Slip.parse(name).sent_at is None
+    except Damaged:
+        return True
+
+
 def new_entry(request: ImportRequest) -> Entry:
     """The entry of a request that is to be sent.
 

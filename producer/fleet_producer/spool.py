@@ -15,9 +15,9 @@ threads and processes may work on one spool; who comes second finds the file gon
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,7 +27,8 @@ from typing import Final
 from fleet_common.errors import FleetError, UsageError
 from fleet_common.messages import ImportRequest
 from fleet_producer.disk import TEMPORARY, make_folder, sync_folder, write_whole
-from fleet_producer.slips import Damaged, Entry, Slip, new_entry, read_entry
+from fleet_producer.slips import Damaged, Entry, Slip, is_pending, new_entry, read_entry
+from fleet_producer.spoolfiles import Totals, advice, size_of
 
 MARK: Final = ".omero-fleet-spool"
 BAD: Final = "bad"
@@ -103,12 +104,34 @@ class Spool:
             SpoolError: The folder cannot be read.
             UsageError: The folder holds something else.
         """
+        return self._read_all(lambda _name: True)
+
+    def pending(self) -> list[Entry]:
+        """What the broker has not confirmed, oldest first; nothing else is read, however much was sent.
+
+        Raises:
+            SpoolError: The folder cannot be read.
+            UsageError: The folder holds something else.
+        """
+        return self._read_all(is_pending)
+
+    def sent(self, request_id: uuid.UUID) -> list[Entry]:
+        """What was written for one request and confirmed.
+
+        Raises:
+            SpoolError: The folder cannot be read.
+        """
+        return self._read_all(lambda name: name.startswith(f"{request_id}.") and not is_pending(name))
+
+    def totals(self) -> Totals:
+        """How much it holds, by names and sizes alone.
+
+        Raises:
+            SpoolError: The folder cannot be read.
+        """
         with self._explained():
-            if not self.folder.is_dir():
-                return []
-            self._open()
-            found = [entry for file in list(self._files()) for entry in self._read(file)]
-        return sorted(found, key=lambda entry: (entry.request.submitted_at, entry.slip.name))
+            sizes = [size_of(file) for file in self._files() if not file.name.startswith(".")]
+        return Totals(len(sizes), sum(sizes))
 
     def mark_sent(self, entry: Entry) -> Entry:
         """Note that the broker has confirmed it, now; without effect on what another process removed or replaced.
@@ -187,8 +210,8 @@ class Spool:
 
     def _check_room(self, more_bytes: int) -> None:
         aside = self.folder / BAD
-        held = sum(_size(file) for file in self._files()) + (
-            sum(_size(file) for file in os.scandir(aside)) if aside.is_dir() else 0
+        held = sum(size_of(file) for file in self._files()) + (
+            sum(size_of(file) for file in os.scandir(aside)) if aside.is_dir() else 0
         )
         if held + more_bytes > self._quota_bytes:
             raise SpoolError(
@@ -212,6 +235,14 @@ class Spool:
         write_whole(self.folder, MARK, b"1\n")
 
     # --- reading ---
+
+    def _read_all(self, wanted: Callable[[str], bool]) -> list[Entry]:
+        with self._explained():
+            if not self.folder.is_dir():
+                return []
+            self._open()
+            found = [entry for file in list(self._files()) if wanted(file.name) for entry in self._read(file)]
+        return sorted(found, key=lambda entry: (entry.request.submitted_at, entry.slip.name))
 
     def _files(self) -> Iterator[os.DirEntry[str]]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as found:
@@ -259,21 +290,8 @@ class Spool:
         try:
             yield
         except OSError as error:
-            raise SpoolError(f"the spool {self.folder} failed: {error}. {_advice(error)}") from error
+            raise SpoolError(f"the spool {self.folder} failed: {error}. {advice(error)}") from error
 
 
 def _is_about(name: str) -> bool:
     return name.endswith(_REASON) or name.startswith(TEMPORARY)
-
-
-def _size(file: os.DirEntry[str]) -> int:
-    try:
-        return file.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _advice(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "Free space on its disk, or let producer.spool name a folder on another one"
-    return "Let producer.spool name a folder that this user may write to"

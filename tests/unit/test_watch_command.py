@@ -7,19 +7,22 @@ import signal
 import socket
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from fleet_common import cli
+from fleet_common.events import Event
 from fleet_common.exits import Exit
+from fleet_common.health import Health
 from fleet_producer.commands import watch as command
 from fleet_producer.watch.lock import Lock
 from fleet_producer.watch.watcher import Watcher
 from fleet_stack.plates import PlateSpec, make_plate
+from support.waiting import until
 from support.watching import FakeBroker
 
 CONFIG = """
@@ -63,6 +66,22 @@ class ConnectedBroker(FakeBroker):
         return self.connected
 
 
+class Silent:
+    """A follower that hears nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Detach."""
+
+    def events(self, *, stop: Callable[[], bool], deadline_seconds: float) -> Iterator[Event]:
+        """Nothing, until it is stopped."""
+        assert deadline_seconds > 1e9
+        until(stop, 60, "a stop")
+        return iter(())
+
+
 @dataclass
 class Host:
     """A host with settings, and a broker that is a list."""
@@ -88,6 +107,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     make_plate(tmp_path / "hcs/phenix1", PlateSpec(name="P1", wells=1, fields=1, channels=1, size=8))
     monkeypatch.setenv("OMERO_FLEET_BROKER__PASSWORD", "hunter2")
     monkeypatch.setattr(command, "Publisher", lambda _address, _names: made.broker)
+    monkeypatch.setattr(command, "LiveFollower", lambda _address, _lanes, _names: Silent())
     return made
 
 
@@ -189,10 +209,9 @@ def test_health_is_served_while_it_runs(host: Host, monkeypatch: pytest.MonkeyPa
     """Given a port, then metrics, liveness and readiness are there, and gone afterwards."""
     seen: dict[str, str] = {}
     started: list[Any] = []
-    health = command.Health
 
     def noted(*arguments: Any, **named: Any) -> Any:
-        started.append(health(*arguments, **named))
+        started.append(Health(*arguments, **named))
         return started[-1]
 
     def look(path: str) -> None:

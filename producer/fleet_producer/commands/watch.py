@@ -1,7 +1,7 @@
 """``omero-fleet watch``: publishes what instruments have completely written, each plate once, for years.
 
 Role: the process around :mod:`fleet_producer.watch`: settings, lock, connections, signals, exit code. Threading: the
-command's own thread watches; the publisher and the metrics bring threads of their own.
+command's own thread watches; publisher, outcomes and metrics bring threads of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 import structlog
 
-from fleet_common.broker import Publisher
+from fleet_common.broker import LiveFollower, Publisher
 from fleet_common.cli import Context
 from fleet_common.connect import broker_address, broker_names
 from fleet_common.errors import UsageError
@@ -32,6 +32,7 @@ from fleet_producer.spool import SpoolError
 from fleet_producer.spoolfolder import spool_of
 from fleet_producer.watch.assembling import World, assemble, state_folder
 from fleet_producer.watch.lock import Lock
+from fleet_producer.watch.outcomes import Settling
 from fleet_producer.watch.records import Record
 from fleet_producer.watch.store import StateError, Store
 from fleet_producer.watch.watcher import Watcher
@@ -77,6 +78,8 @@ def watch(context: Context, /, folders: tuple[Path, ...], **given: Any) -> int:
             publisher = _publisher(settings, stack)
             watcher = assemble(settings, spool, store, publisher, world)
             _serve(settings, world.metrics, watcher, publisher, stack)
+            if not given["once"]:
+                stack.enter_context(Settling(spool, lambda: _follower(settings)))
             stack.enter_context(_stopped_by_signals(world.stopping))
             _run(watcher, publisher, once=given["once"])
             _show(watcher.records, watcher.troubles, as_json=given["as_json"])
@@ -103,6 +106,11 @@ def _publisher(settings: Settings, stack: ExitStack) -> Publisher:
     stack.callback(publisher.stop, _STOP_SECONDS)
     publisher.start()
     return publisher
+
+
+def _follower(settings: Settings) -> LiveFollower:
+    lane = settings.producer.lane or settings.broker.user
+    return LiveFollower(broker_address(settings.broker), [lane], broker_names(settings.broker))
 
 
 def _serve(

@@ -12,8 +12,10 @@
 :mod:`keeping`            from a complete plate to a request in the spool
 :mod:`folder`             one watched folder
 :mod:`outbox`             from the spool to the broker, heartbeats and news
+:mod:`outcomes`           forgets in the spool what has its outcome
 :mod:`watcher`            the loop
+:mod:`assembling`         all of it put together
 ========================  =======================================================================================
 
-Threading: one thread does all of it; the publisher brings one of its own.
+Threading: one thread does all of it but the outcomes, which have one; the publisher brings one of its own.
 """

@@ -59,8 +59,8 @@ class Outbox:
         if not self.publisher.connected or all(slip.sent_at is not None for slip in self.spool.slips()):
             return 0
         confirmed = 0
-        for entry in self.spool.entries():
-            if entry.slip.sent_at is None and self._may_go(entry):
+        for entry in self.spool.pending():
+            if self._may_go(entry):
                 if not self._send(entry):
                     break
                 confirmed += entry.request.routing_key not in self._held_back
@@ -129,6 +129,6 @@ class Outbox:
         tell_accepted(self.publisher, entry.request, self.clock())
 
 
-def oldest_pending_seconds(entries: Sequence[Entry], now: datetime) -> float:
-    """How long the oldest request has waited for its confirm; 0 when none waits."""
-    return max((entry.age_seconds(now) for entry in entries if entry.slip.sent_at is None), default=0.0)
+def oldest_seconds(pending: Sequence[Entry], now: datetime) -> float:
+    """How long the oldest request has waited for its confirm; 0 when none waits, or this host's clock was set back."""
+    return max((0.0, *(entry.age_seconds(now) for entry in pending)))

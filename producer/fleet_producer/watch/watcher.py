@@ -20,7 +20,7 @@ from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.watching import WatchSettings
 from fleet_producer.completeness import State
 from fleet_producer.watch.folder import Folder
-from fleet_producer.watch.outbox import Outbox, oldest_pending_seconds
+from fleet_producer.watch.outbox import Outbox, oldest_seconds
 from fleet_producer.watch.pacing import breath_seconds
 from fleet_producer.watch.records import NEEDS_A_PERSON, Record
 
@@ -186,15 +186,15 @@ class Watcher:
             self._beat()
 
     def _beat(self) -> None:
-        entries = self._outbox.spool.entries()
+        pending, totals = self._outbox.spool.pending(), self._outbox.spool.totals()
         heartbeat = Heartbeat(
             lane=self._identity.lane,
             host=self._identity.host,
             at=self._clock(),
-            spool_requests=len(entries),
-            spool_bytes=sum(len(entry.body) for entry in entries),
-            unconfirmed=sum(entry.slip.sent_at is None for entry in entries),
-            oldest_unconfirmed_seconds=max(0.0, oldest_pending_seconds(entries, self._clock())),
+            spool_requests=totals.requests,
+            spool_bytes=totals.bytes,
+            unconfirmed=len(pending),
+            oldest_unconfirmed_seconds=oldest_seconds(pending, self._clock()),
             acquisitions=counted(self.records),
             seconds_since_scan=self._seconds_since_scan(),
         )

@@ -1,0 +1,29 @@
+"""Small helpers of the spool about files and disks: sizes, and what to do when a disk refuses. No state; any thread."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+
+class Totals(NamedTuple):
+    """How much a spool holds: requests, and bytes of them all."""
+
+    requests: int
+    bytes: int
+
+
+def size_of(file: os.DirEntry[str]) -> int:
+    """The size of a file in bytes; 0 when another process was faster and it is gone."""
+    try:
+        return file.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def advice(error: OSError) -> str:
+    """What a person should do about a disk that refused."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "Free space on its disk, or let producer.spool name a folder on another one"
+    return "Let producer.spool name a folder that this user may write to"
