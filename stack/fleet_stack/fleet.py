@@ -77,8 +77,12 @@ class Fleet:
 
     def start_worker(self, name: str, port: int, *arguments: str) -> WorkerProcess:
         """Start a worker; :meth:`WorkerProcess.wait_ready` waits for it."""
+        return self.start_service("worker", name, port, "work", "--name", name, *arguments)
+
+    def start_service(self, account: str, name: str, port: int, command: str, *arguments: str) -> WorkerProcess:
+        """Start a command that goes on and serves metrics and health as a worker does, as a broker account."""
+        words = self.command(account, command, "--metrics-port", str(port), *arguments)
         log = self.folder / f"{name}.log"
-        words = self.command("worker", "work", "--name", name, "--metrics-port", str(port), *arguments)
         with log.open("ab") as output:
             process = subprocess.Popen(
                 words, stdout=output, stderr=output, env=clean_environment(), start_new_session=True
@@ -134,7 +138,7 @@ class Fleet:
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """One running worker."""
+    """One running worker, or another command that goes on and serves its health."""
 
     name: str
     port: int
