@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_common.messages import Priority
@@ -127,6 +127,7 @@ def test_a_name_adds_no_step_to_a_target() -> None:
     parked(rule(target="Project:name:{barcode}/Dataset:name:y"), facts=facts)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_whatever_an_instrument_says_stays_inside_its_step(text: str) -> None:
     """Given any barcode, then the target is the rule's Screen of that name, or the plate is parked."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_common.storage import tiffs
@@ -73,6 +73,7 @@ class TestEveryKind:
         assert judged(written(**how)[:16]).wholeness is Wholeness.CUT
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_cut_file_passes_for_a_whole_one(data: st.DataObject) -> None:
     """Given any kind, cut anywhere before the end of its pixels; then it is not whole."""
@@ -81,6 +82,7 @@ def test_no_cut_file_passes_for_a_whole_one(data: st.DataObject) -> None:
     assert judged(content[:at]).wholeness in {Wholeness.CUT, Wholeness.NOT_TIFF}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_noise_is_judged_and_never_fails(content: bytes) -> None:
     """Neither noise nor a header with noise behind it ends in anything but a judgement."""
@@ -88,6 +90,7 @@ def test_noise_is_judged_and_never_fails(content: bytes) -> None:
         assert isinstance(judged(start + content), Judgement)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=0, max_size=60), st.integers(0, 300))
 def test_a_damaged_directory_is_judged_and_never_fails(noise: bytes, place: int) -> None:
     content = bytearray(written(rowsperstrip=7))
