@@ -28,7 +28,7 @@ demo: install ## import a plate end to end, read it back from OMERO and compare
 .PHONY: test
 test: install ## all tests, on real parts
 	$(BIN)/python -m fleet_stack install
-	$(BIN)/python -m pytest --ignore=tests/faults
+	$(BIN)/python -m pytest --ignore=tests/kube
 
 .PHONY: soak
 soak: install ## a fleet at work while all of it is broken at random (SOAK_MINUTES=20 SOAK_SEED=7 BROKER=4.0)
