@@ -39,6 +39,7 @@ class ProducerMetrics(Instruments):
         self.since_scan_seconds = self._gauge(
             "watch_seconds_since_scan", "Seconds since the watched folder that was least lately seen was seen."
         )
+        self.internal_errors = self._counter("internal_errors", "Errors that no rule foresees: each is a defect.")
         self.worked_seconds = self._counter("watch_worked_seconds", "Seconds spent looking at folders and plates.")
 
     def _spool(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -13,6 +13,8 @@ from fleet_common.errors import UsageError
 from fleet_common.events import Kind
 from fleet_common.heartbeats import Settle
 from fleet_common.messages import Options, Owner, Priority, SubmittedBy
+from fleet_common.plates import Plate, Reader
+from fleet_common.plates.harmony import HarmonyFormat
 from fleet_common.storage import Share, Shares
 from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
@@ -244,6 +246,54 @@ class TestMany:
         bench.settle()
         assert len(bench.published) == 1
         assert "not-a-regular-file" in bench.records["hcs/phenix1/broken"].why
+
+    def test_a_format_that_fails_does_not_stop_the_others(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Given a facility's own format with a defect, then its plates say so, and all others are published."""
+        bench.plate(specs(2)[0])
+        bench.plate(specs(2)[1])
+        read = HarmonyFormat.read
+
+        def defective(plate_format: HarmonyFormat, entry: PurePosixPath, reader: Reader) -> Plate:
+            if "P000" in str(entry):
+                raise ZeroDivisionError("no wells")
+            return read(plate_format, entry, reader)
+
+        monkeypatch.setattr(HarmonyFormat, "read", defective)
+        bench.settle()
+        assert len(bench.published) == 1
+        (failed,) = [record for record in bench.watcher.records if "P000" in record.key]
+        assert "internal-error: ZeroDivisionError: no wells" in failed.why
+        assert bench.watcher._metrics.internal_errors._value.get() > 0
+        assert "ZeroDivisionError" in capsys.readouterr().out
+
+    def test_sizes_that_differ_and_tiffs_can_be_left_alone(self, bench: Bench) -> None:
+        """Given a TIFF that is longer than its like, then it keeps the plate back only when that is asked for."""
+        bench.watched |= {"same_sizes": True, "check_tiffs": False}
+        made = bench.plate()
+        odd = next(iter(made.tiffs.values()))
+        content = odd.read_bytes()
+        odd.write_bytes(content + b"more")
+        bench.settle()
+        assert "of another size" in bench.only.problems[0]
+        assert bench.published == []
+        odd.write_bytes(content)
+        bench.watch(400)
+        assert len(bench.published) == 1
+
+    def test_an_image_that_is_replaced_while_it_settles_is_quiet_anew(self, bench: Bench) -> None:
+        """Given storage that shows the old time of a file that was written again."""
+        made = bench.plate(replace(SMALL, companions=False))
+        bench.watch(SETTLE_SECONDS - 5)
+        status = made.entry.stat()
+        text = made.entry.read_bytes()
+        made.entry.write_bytes(text.replace(b"P1", b"P2"))
+        os.utime(made.entry, ns=(status.st_atime_ns, status.st_mtime_ns))
+        bench.watch(15)
+        assert bench.published == []
+        bench.watch(SETTLE_SECONDS + 30)
+        assert len(bench.published) == 1
 
 
 class TestShare:

@@ -61,7 +61,7 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
     shares = {name: Share(name, root) for name, root in settings.shares.items()}
     keeper = Keeper(settings, spool, store, world.clock, lambda key: _exists(key, shares))
     breath = Breath(settings.watch, world.stopping.wait, world.metrics.worked_seconds.inc)
-    parts = Parts(keeper, store, settings.watch, world.monotonic, breath)
+    parts = Parts(keeper, store, settings.watch, world.monotonic, breath, world.metrics.internal_errors.inc)
     folders = [_folder(one, settings, shares, parts) for one in settings.watch.folders]
     remembered = list(store.records())
     for one in folders:

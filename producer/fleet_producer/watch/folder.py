@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from fleet_common.errors import RequestError
+from fleet_common.errors import Reason, RequestError
 from fleet_common.storage import Share
 from fleet_common.watching import WatchedFolder, WatchSettings
 from fleet_producer.completeness import Look, Mark, Policy, State, decide
@@ -42,6 +42,7 @@ class Parts:
         settings: How often to look.
         monotonic: A clock in seconds that nobody can set.
         between: Called after each look with the seconds that it took; may wait.
+        defect: Called when a look failed as no rule foresees.
     """
 
     keeper: Keeper
@@ -49,6 +50,7 @@ class Parts:
     settings: WatchSettings
     monotonic: Callable[[], float]
     between: Callable[[float], None]
+    defect: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -202,6 +204,11 @@ class Folder:
             view = look(place.candidate)
         except (RequestError, OSError) as error:
             view = View(Look(Mark(), unreadable=_told(error)))
+        except Exception as error:
+            # The boundary of one plate: a format, perhaps a facility's own, must not end the watch of all others.
+            self._parts.defect()
+            _LOG.exception("a look at a plate failed", plate=place.candidate.key)
+            view = View(Look(Mark(), unreadable=f"{Reason.INTERNAL_ERROR}: {type(error).__name__}: {error}"))
         elapsed = 0.0 if place.looked_at is None else began - place.looked_at
         history = place.record.history.after(view.look, elapsed)
         decision = decide(history, view.look, self._policy)

@@ -7,6 +7,7 @@ Role: all reading from a share that a watch does of plates. Neighbours: ``tree``
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,6 @@ from fleet_common.plates import (
     damages,
     detect,
     odd_sizes,
-    plate_format,
     problems,
 )
 from fleet_common.storage import OpenFiles, Share, ShareReader, measure
@@ -93,14 +93,18 @@ class Observer:
         Raises:
             Transient: ``share-unavailable``; ``manifest-differs`` when the plate has gone.
         """
-        mark, temporary = self._list(candidate)
         known = self._views.get(candidate.key)
-        if known is None or known.look.mark != mark:
-            known = self._read(candidate, mark)
-        look = replace(known.look, temporary=temporary, awaited=self._awaited(candidate))
-        view = replace(known, look=look)
-        self._views[candidate.key] = view
-        return view
+        temporary: tuple[str, ...] = ()
+        if candidate.is_file:
+            view = self._read_file(candidate)
+        else:
+            mark, temporary = self._list(candidate)
+            view = known if known is not None and known.look.mark == mark else self._read(candidate, mark)
+        if known is not None and known.look.mark == view.look.mark:
+            view = replace(view, look=replace(view.look, damaged=known.look.damaged, held=known.look.held))
+        look = replace(view.look, temporary=temporary, awaited=self._awaited(candidate))
+        self._views[candidate.key] = replace(view, look=look)
+        return self._views[candidate.key]
 
     def look_into(self, candidate: Candidate) -> View:
         """Read a plate anew and open its TIFFs.
@@ -112,8 +116,8 @@ class Observer:
             Transient: As :meth:`look`.
         """
         before = self._views.get(candidate.key)
-        mark, temporary = self._list(candidate)
-        view = self._read(candidate, mark)
+        view, temporary = self._read_anew(candidate)
+        mark = view.look.mark
         if before is not None and (before.plate, before.sizes) != (view.plate, view.sizes):
             mark = mark._replace(entry=f"{mark.entry} read anew")
         damaged = self._damages(view)
@@ -122,20 +126,27 @@ class Observer:
         self._views[candidate.key] = replace(view, look=look)
         return self._views[candidate.key]
 
-    def _list(self, candidate: Candidate) -> tuple[Mark, tuple[str, ...]]:
+    def _read_anew(self, candidate: Candidate) -> tuple[View, tuple[str, ...]]:
         if candidate.is_file:
-            return self._list_file(candidate), ()
+            return self._read_file(candidate), ()
+        mark, temporary = self._list(candidate)
+        return self._read(candidate, mark), temporary
+
+    def _list(self, candidate: Candidate) -> tuple[Mark, tuple[str, ...]]:
         listing = list_plate(self.glass.share, candidate.path, self.glass.temporary)
         return listing.mark(), tuple(listing.temporary)
 
-    def _list_file(self, candidate: Candidate) -> Mark:
+    def _read_file(self, candidate: Candidate) -> View:
+        """Read a single file, which may have others beside it: what it has is known only when it is read."""
         try:
             status = (self.glass.share.root / candidate.path).lstat()
-        except FileNotFoundError:
-            return Mark()
         except OSError as error:
             raise away(self.glass.share, str(candidate.path), error) from error
-        return Mark(1, status.st_size, status.st_mtime_ns)
+        view = self._read(candidate, Mark())
+        sizes = view.sizes.values()
+        names = zlib.crc32("\n".join(sorted(view.sizes)).encode("utf-8", "surrogateescape"))
+        mark = Mark(len(sizes), sum(sizes), status.st_mtime_ns, names, str(status.st_size))
+        return replace(view, look=replace(view.look, mark=mark))
 
     def _read(self, candidate: Candidate, mark: Mark) -> View:
         try:
@@ -157,8 +168,6 @@ class Observer:
 
     def _plate(self, candidate: Candidate) -> Plate:
         with ShareReader(self.glass.share) as reader:
-            if candidate.is_file:
-                return plate_format("file").read(candidate.path, reader)
             remembering: Reader = _Remembering(reader)
             found, entry = detect(candidate.path, remembering)
             return found.read(entry, reader)
