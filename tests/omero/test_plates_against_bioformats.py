@@ -14,8 +14,9 @@ import pytest
 
 from fleet_common.plates import Sizes, problems
 from fleet_common.storage import measure
-from fleet_stack.omero.bioformats import UsedFiles
+from fleet_stack.omero.bioformats import ReaderError, UsedFiles
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate, tiff
+from fleet_stack.plates.harmony7 import make_harmony7
 from support.bioformats import Answer, compare
 
 DATA = Path(os.environ.get("FLEET_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -205,3 +206,12 @@ def test_a_real_measurement_is_read_alike() -> None:
     assert (answer.plate.expected.rows, answer.plate.expected.columns) == (16, 24)
     assert answer.plate.expected.channels[0] == "Alexa 647"
     assert answer.plate.identity == "5de72537-0fda-42a5-8715-2e605ccb652c"
+
+
+def test_the_newest_layout_is_not_read_where_we_ask_for_a_newer_reader(tmp_path: Path) -> None:
+    """HarmonyV7 puts the index above the images; this Bio-Formats does not find them (ome/bioformats#4314)."""
+    made = make_harmony7(tmp_path, small())
+    answer = compare(tmp_path, {"harmony 7": made.entry}, "harmony")["harmony 7"]
+    assert isinstance(answer.used, ReaderError) or not any(name.endswith(".tiff") for name in answer.reader_files)
+    assert answer.plate.needs_bioformats == (8, 3, 0)
+    assert answer.missed == []

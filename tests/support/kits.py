@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from fleet_common.errors import FleetError
 from fleet_common.plates import End, Plate, PlateFormat, Reader, detect, plate_format, problems
 from fleet_stack.plates import PlaneKey, PlateSpec, make_plate
+from fleet_stack.plates.harmony7 import make_harmony7
 from fleet_stack.plates.imagexpress import Options as ImageXpressOptions
 from fleet_stack.plates.imagexpress import make_imagexpress
 from fleet_stack.plates.incell import make_incell
@@ -76,6 +77,11 @@ def _harmony(root: Path, spec: PlateSpec) -> Made:
     return Made(root, made.folder, made.entry, made.files, made.tiffs, (made.entry,))
 
 
+def _harmony7(root: Path, spec: PlateSpec) -> Made:
+    made = make_harmony7(root, spec)
+    return Made(root, made.folder, made.entry, made.files, made.tiffs, (made.entry,))
+
+
 def _yokogawa(root: Path, spec: PlateSpec) -> Made:
     made = make_yokogawa(root, spec)
     index = (made.entry, made.data, made.detail, made.settings)
@@ -118,6 +124,7 @@ def _omezarr(options: OmeZarrOptions) -> Callable[[Path, PlateSpec], Made]:
 
 KITS: Mapping[str, Kit] = {
     "harmony": Kit("harmony", _harmony, "fleet_stack.plates.harmony._write_tiffs"),
+    "harmony 7": Kit("harmony", _harmony7, "fleet_stack.plates.harmony._write_tiffs"),
     "yokogawa": Kit("yokogawa", _yokogawa, "fleet_stack.plates.yokogawa._write_tiffs"),
     "imagexpress": Kit("imagexpress", _imagexpress, "fleet_stack.plates.imagexpress._write_tiffs", stacks=False),
     "imagexpress, folders": Kit("imagexpress", _imagexpress_folders, "fleet_stack.plates.imagexpress._write_tiffs"),

@@ -12,7 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+NO_READER_YET: Final = (99, 0, 0)
+"""A version that no server has: for ``needs_bioformats`` of what no released Bio-Formats was found to read."""
 
 WellPosition = tuple[int, int]
 """Row and column of a well, both from 0: (1, 2) is B3."""

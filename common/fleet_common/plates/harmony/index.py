@@ -22,8 +22,9 @@ MAX_PIXELS: Final = 100_000
 MAX_STATE_CHARACTERS: Final = 200
 OK: Final = "Ok"
 
-_NAMESPACE: Final = re.compile(r"http://www\.perkinelmer\.com/PEHH/HarmonyV[1-6]")
-_NEWER: Final = re.compile(r"HarmonyV(?:[7-9]|[1-9][0-9]+)\Z")
+# That of version 7 begins with a GUID.
+_NAMESPACE: Final = re.compile(r"(?:http://www\.perkinelmer\.com/PEHH|[0-9A-F-]{36})/HarmonyV([1-7])")
+_NEWER: Final = re.compile(r"HarmonyV(?:[89]|[1-9][0-9]+)\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -62,6 +63,7 @@ class Index:
 
     Attributes:
         path: The index, relative to the share.
+        version: Of the layout, 1 to 7.
         plate_texts: Texts of the one ``Plate``, by element.
         root_texts: Texts directly below the root, by element.
         channel_names: By ``ChannelID``.
@@ -71,6 +73,7 @@ class Index:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.version = 0
         self.plate_texts: Mapping[str, str] = {}
         self.root_texts: Mapping[str, str] = {}
         self.channel_names: dict[int, str] = {}
@@ -89,15 +92,17 @@ class Index:
         return int(self.plate_texts["PlateColumns"])
 
     def root(self, namespace: str) -> None:
-        """Accept HarmonyV1 to HarmonyV6."""
+        """Accept HarmonyV1 to HarmonyV7."""
         if _NEWER.search(namespace):
             raise failure(
                 Reason.UNSUPPORTED,
-                f"{self.path} is of the layout {printable(namespace)}, of which Bio-Formats up to 8.2.0 makes blank "
-                "planes (ome/bioformats#4314): export the measurement in an older layout",
+                f"{self.path} is of the layout {printable(namespace)}, which is not known here: export the measurement "
+                "in an older layout",
             )
-        if not _NAMESPACE.fullmatch(namespace):
-            raise Broken(f"its namespace is {printable(namespace)}, not that of HarmonyV1 to HarmonyV6")
+        match = _NAMESPACE.fullmatch(namespace)
+        if not match:
+            raise Broken(f"its namespace is {printable(namespace)}, not that of HarmonyV1 to HarmonyV7")
+        self.version = int(match[1])
 
     def plate(self, values: Mapping[str, str], line: int) -> None:
         """Accept the one plate, whose extent is known."""

@@ -13,14 +13,14 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
 from fleet_common.errors import Reason, RequestError
-from fleet_common.plates.model import End, Plate, Reader
+from fleet_common.plates.model import NO_READER_YET, End, Plate, Reader
 from fleet_common.plates.omezarr.layout import lay_out
 from fleet_common.plates.omezarr.metadata import PlateMeta
 from fleet_common.plates.omezarr.store import GROUPS, Store, Version
 
 READER: Final = "loci.formats.in.ZarrReader"
 SUFFIX: Final = ".zarr"
-NEEDS: Final = {Version.V2: (7, 3, 1), Version.V3: (99, 0, 0)}
+NEEDS: Final = {Version.V2: (7, 3, 1), Version.V3: NO_READER_YET}
 """OMEZarrReader, which reads Zarr 2 only, was last made for 7.3.1 (ome/ZarrReader#103); for Zarr 3 any is too old."""
 
 _SNIFF_BYTES: Final = 1 << 20
