@@ -132,6 +132,8 @@ class WorkerSettings(Group):
     """A retry may come back earlier than its tier says by up to this part of it; never before one that waits longer."""
     sweep_seconds: Annotated[float, Field(ge=0)] = 600.0
     """How often one worker of the fleet removes debris of dead attempts from OMERO; 0 never does."""
+    sampled_planes: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Planes of a new plate that are read back, to warn of blank ones and of copies of their neighbour; 0 for none."""
     import_deadline_seconds: Annotated[float, Field(gt=0)] = 6 * 86400.0
     """The longest server side import; must stay below the queues' consumer time-out of 7 days."""
 

@@ -21,6 +21,7 @@ from fleet_worker.omero.facts import (
     ImportOutcome,
     ImportSpec,
     OwnerIds,
+    Plane,
     ResolvedTarget,
     ServerStep,
     UploadedFile,
@@ -61,6 +62,7 @@ class FakeOmero:
         running: What successive counts of running imports find; then there is none.
         newest_reader: The Bio-Formats that the newest fileset tells of; empty for none.
         own_reader: The one that the own fileset tells of.
+        pixels: Of every plane of 8 x 6 pixels.
     """
 
     journal: Journal
@@ -72,6 +74,7 @@ class FakeOmero:
     running: list[int] = field(default_factory=list)
     newest_reader: tuple[int, ...] = ()
     own_reader: tuple[int, ...] = ()
+    pixels: bytes = bytes(range(48))
     specs: list[ImportSpec] = field(default_factory=list)
     targets: list[tuple[Target, bool]] = field(default_factory=list)
     started_with: list[tuple[str, ...]] = field(default_factory=list)
@@ -136,6 +139,11 @@ class FakeOmero:
         """What is held for it."""
         self.journal.write(f"read back {fileset_id}")
         return self.facts
+
+    def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+        """All planes are alike."""
+        self.journal.write(f"read planes of {image_id}")
+        return tuple(Plane(self.pixels, "uint8", 8, 6) for _ in places)
 
     def annotate(self, fileset_id: int, provenance: Mapping[str, str], phases: Mapping[Phase, float]) -> None:
         """Keep it for the test."""

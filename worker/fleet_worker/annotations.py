@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -20,14 +20,27 @@ LANE: Final = "lane"
 BATCH: Final = "batch"
 BATCH_ID: Final = "batch_id"
 TARGET: Final = "target"
+WARNINGS: Final = "warnings"
 _MAX_IDS: Final = 1000
 _MAX_DIFFERENCE: Final = 1000
 
 
 def result_of(
-    request: ImportRequest, facts: ImportedFacts, target: ResolvedTarget | None, seconds: Mapping[str, float]
+    request: ImportRequest,
+    facts: ImportedFacts,
+    target: ResolvedTarget | None,
+    seconds: Mapping[str, float],
+    warnings: Sequence[str] = (),
 ) -> Result:
-    """What OMERO holds, for the outcome event."""
+    """What OMERO holds, for the outcome event.
+
+    Args:
+        request: What was asked for.
+        facts: What is there.
+        target: Where it is; None for what another worker imported.
+        seconds: By phase.
+        warnings: What was seen of its pixels; that it is partial is added.
+    """
     plates = tuple(plate.id for plate in facts.plates)
     return Result(
         fileset_id=facts.fileset_id,
@@ -40,7 +53,7 @@ def result_of(
         wells=facts.wells,
         planes=facts.planes,
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        warnings=_warnings(request),
+        warnings=(*_warnings(request), *warnings),
     )
 
 
@@ -56,6 +69,7 @@ def result_from(told: Mapping[str, str], facts: ImportedFacts) -> Result:
         images=len(facts.images),
         wells=facts.wells,
         planes=facts.planes,
+        warnings=(told[WARNINGS],) if told.get(WARNINGS) else (),
     )
 
 
@@ -67,6 +81,7 @@ def provenance(request: ImportRequest, attempt: int, result: Result, now: dateti
         "verified_at": now.isoformat(timespec="seconds"),
         **_origin(request, attempt),
         TARGET: result.target or "",
+        WARNINGS: "; ".join(result.warnings)[:_MAX_DIFFERENCE],
         **{name: str(count) for name, count in counts.items()},
     }
     return {name: value for name, value in told.items() if value}

@@ -40,6 +40,7 @@ from fleet_worker.parts import Parts
 from fleet_worker.readercheck import check_reader
 from fleet_worker.reconcile import Plan, Step, elect, plan
 from fleet_worker.reporting import Reporter
+from fleet_worker.sampling import choose, look
 from fleet_worker.serverside import ServerSide
 from fleet_worker.slots import asking, slot
 from fleet_worker.verification import verify
@@ -247,11 +248,18 @@ class Attempt:
         with self._report.phase(Phase.VERIFY):
             facts = session.verify(fileset_id)
             self._compare(session, files, sent, facts)
+            warnings = self._look_at_planes(session, files, facts)
         with self._report.phase(Phase.ANNOTATE):
-            result = result_of(self._request, facts, sent.target, self._report.seconds)
+            result = result_of(self._request, facts, sent.target, self._report.seconds, warnings)
             told = provenance(self._request, self._job.number, result, self._parts.clock())
             session.annotate(fileset_id, told, sent.seconds)
         return result
+
+    def _look_at_planes(self, session: OwnerSession, files: FilesHere, facts: ImportedFacts) -> tuple[str, ...]:
+        """What a sample of planes looks like; a cancel comes too late for it."""
+        count = self._parts.settings.worker.sampled_planes
+        samples = choose(files.plate, (entry.path for entry in files.entries), facts, count)
+        return look(session, samples, check=self._check.held, monotonic=self._parts.monotonic).warnings
 
     def _compare(self, session: OwnerSession, files: FilesHere, sent: _Sent, facts: ImportedFacts) -> None:
         """Verify; a failure is written on the fileset, so that every later attempt gives the same answer."""

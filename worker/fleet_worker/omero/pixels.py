@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import Ice
 
@@ -17,13 +18,18 @@ _PIXELS = (
 )
 
 
-def read_plane(connection: Connection, image_id: int, z: int, c: int, t: int) -> Plane:
-    """The raw pixels of one plane, at most 64 MB.
+def read_planes(connection: Connection, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+    """The raw pixels of planes of one image, each at most 64 MB.
+
+    Args:
+        connection: The owner's.
+        image_id: Of the image; to open it can take the server seconds, so all planes are read through one store.
+        places: z, c and t of each.
 
     Raises:
         Permanent: There is no such image, or the session may not read it.
     """
-    what = f"the reading of plane z={z} c={c} t={t} of image {image_id}"
+    what = f"the reading of planes (z, c, t) {', '.join(map(str, places))} of image {image_id}"
     found = rows(connection, what, _PIXELS, {"id": image_id}, limit=1)
     if not found:
         raise failure(Reason.OMERO_REFUSED, f"{what} failed: there is no such image, or it may not be read")
@@ -32,7 +38,7 @@ def read_plane(connection: Connection, image_id: int, z: int, c: int, t: int) ->
         store = connection.factory.createRawPixelsStore()
         try:
             store.setPixelsId(pixels_id, False)  # noqa: FBT003  Ice knows no keywords
-            return Plane(bytes(store.getPlane(z, c, t)), pixel_type, size_x, size_y)
+            return tuple(Plane(bytes(store.getPlane(*place)), pixel_type, size_x, size_y) for place in places)
         finally:
             with contextlib.suppress(Ice.Exception):
                 store.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -95,7 +95,11 @@ class OwnerSession:
 
     def read_plane(self, image_id: int, z: int, c: int, t: int) -> Plane:
         """The raw pixels of one plane."""
-        return pixels.read_plane(self._connection, image_id, z, c, t)
+        return self.read_planes(image_id, [(z, c, t)])[0]
+
+    def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+        """The raw pixels of planes of one image, each given by z, c and t."""
+        return pixels.read_planes(self._connection, image_id, places)
 
     def log_tail(self, fileset_id: int) -> str:
         """The redacted end of the server's log of an import, also of another attempt's; empty where there is none."""
