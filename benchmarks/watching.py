@@ -76,7 +76,7 @@ class Rest:
         first_seconds: From the start until all were published, with a settle time of 1 s.
         round_seconds: Median of a round over all of them at rest.
         cpu_share: CPU time by time, of one core, with the default settings.
-        memory_bytes: The most that the process had.
+        memory_bytes: The most that the process had, in all.
     """
 
     plates: int
@@ -159,18 +159,30 @@ class Nobody:
 
 
 def rest(root: Path, plates: int) -> Rest:
-    """Make plates, have them published, and watch them at rest."""
+    """Make plates, and have them published and watched at rest by a process of its own."""
     for number in range(plates):
         make_plate(root / "hcs/phenix1", PlateSpec(name=f"P{number:04}", wells=4, channels=2, size=8, seed=number))
     files = sum(1 for path in (root / "hcs").rglob("*") if path.is_file())
+    command = [sys.executable, __file__, "--rest", str(root), "--plates", str(plates)]
+    told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    return Rest(plates=plates, files=files, **told)
+
+
+def rest_once(root: Path, plates: int) -> None:
+    """The measured process: publish all plates, and watch them at rest, told as JSON."""
     busy = _settings(root, poll_seconds=0.2, busy_percent=100)
     with Store(root / "watch") as store:
         _, first = _timed(lambda: _until_published(_watcher(busy, root, store), plates))
-        watcher = _watcher(_settings(root), root, store)
-        watcher.tick()
-        rounds = [_timed(lambda: _due_now(watcher))[1] for _ in range(10)]
-        share = _cpu_share(watcher)
-    return Rest(plates, files, first, statistics.median(rounds), share, _most_bytes())
+        again = _watcher(busy, root, store)
+        rounds = [_timed(lambda: _due_now(again))[1] for _ in range(11)]
+        share = _cpu_share(_watcher(_settings(root), root, store))
+    told = {
+        "first_seconds": first,
+        "round_seconds": statistics.median(rounds[1:]),
+        "cpu_share": share,
+        "memory_bytes": _most_bytes(),
+    }
+    sys.stdout.write(json.dumps(told))
 
 
 def _settings(root: Path, **how: float) -> Settings:
@@ -227,22 +239,30 @@ def report(look: Look, at_rest: Rest) -> str:
 
 
 def main() -> None:
-    """Make both, measure, print."""
+    """Measure, or be what is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=FILES)
     parser.add_argument("--plates", type=int, default=PLATES)
     parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rest", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     logs.configure(LogSettings(level="error"))
     if given.look:
         look_once(given.look)
-        return
+    elif given.rest:
+        rest_once(given.rest, given.plates)
+    else:
+        measure(given.files, given.plates)
+
+
+def measure(files: int, plates: int) -> None:
+    """Make both, one after the other, measure, print."""
     with tempfile.TemporaryDirectory(prefix="watching-") as folder:
         root = Path(folder)
-        make_tree(root / "tree/P1", given.files)
+        make_tree(root / "tree/P1", files)
         look = compare(root / "tree/P1")
         shutil.rmtree(root / "tree")
-        sys.stdout.write(report(look, rest(root, given.plates)) + "\n")
+        sys.stdout.write(report(look, rest(root, plates)) + "\n")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ class FakeBroker:
     heartbeats: list[Heartbeat] = field(default_factory=list)
     fails: Exception | None = None
     rings: int = 0
+    at_heartbeat: Callable[[], None] = lambda: None
 
     def publish(self, message: Outgoing, *, deadline_seconds: float) -> None:
         """Take a request or a heartbeat."""
@@ -83,6 +84,7 @@ class FakeBroker:
             raise BrokerUnavailable("away")
         if message.routing_key.endswith(KIND):
             self.heartbeats.append(decode_heartbeat(message.body, message.routing_key))
+            self.at_heartbeat()
             return
         if self.fails is not None:
             raise self.fails

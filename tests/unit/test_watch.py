@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,16 @@ from fleet_common.heartbeats import Settle
 from fleet_common.messages import Options, Owner, Priority, SubmittedBy
 from fleet_common.plates import Plate, Reader
 from fleet_common.plates.harmony import HarmonyFormat
-from fleet_common.storage import Share, Shares
+from fleet_common.storage import Judgement, OpenFiles, Share, Shares
 from fleet_common.watching import PlateRule
+from fleet_producer import wholeness
 from fleet_producer.completeness import State
 from fleet_producer.prepare import Order, prepare
+from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.lock import Lock
+from fleet_producer.watch.looking import Observer, View
 from fleet_stack.plates import PlateSpec, tiff
-from support.builders import BATCH
+from support.builders import BATCH, a_request
 from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, SMALL, Bench, Instrument
 
 
@@ -556,8 +560,63 @@ class TestAdaptive:
         bench.watcher.run_once()
         assert len(bench.published) == 1
 
-    def test_a_round_that_hangs_is_told(self, bench: Bench) -> None:
+    def test_a_share_that_hangs_is_told(self, bench: Bench) -> None:
         bench.watcher.tick()
         assert bench.watcher.stands_still() is None
         bench.time.pass_by(1000)
-        assert "no round has ended" in (bench.watcher.stands_still() or "")
+        assert "nothing was looked at for" in (bench.watcher.stands_still() or "")
+
+    def test_a_plate_of_many_files_is_no_hanging_share(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given a look into TIFFs that takes hours, then heartbeats are told and requests go out meanwhile."""
+        bench.plate()
+        bench.watch(SETTLE_SECONDS - 15)
+        stood_still: list[str | None] = []
+        judge_one = wholeness._judge_one
+
+        def slowly(*arguments: Any) -> Judgement:
+            bench.time.pass_by(600)
+            stood_still.append(bench.watcher.stands_still())
+            return judge_one(*arguments)
+
+        monkeypatch.setattr(wholeness, "_judge_one", slowly)
+        before = len(bench.broker.heartbeats)
+        bench.spool.add([a_request()])
+        bench.broker.at_heartbeat = lambda: stood_still.append(f"{len(bench.broker.messages)} sent")
+        bench.settle()
+        assert len(stood_still) > 4
+        assert not any(told and "nothing" in told for told in stood_still)
+        assert len(bench.broker.heartbeats) - before >= 4
+        assert "1 sent" in stood_still
+
+    def test_a_stop_ends_it_in_the_middle_of_a_round(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given many plates to look at, when it is stopped at the first, then the others are for the next start."""
+        for spec in specs(5):
+            bench.plate(spec)
+        looks: list[Candidate] = []
+        look = Observer.look
+
+        def noted(observer: Observer, candidate: Candidate) -> View:
+            looks.append(candidate)
+            bench.watcher.stop()
+            return look(observer, candidate)
+
+        monkeypatch.setattr(Observer, "look", noted)
+        bench.watcher.run()
+        assert len(looks) == 1
+
+    def test_a_stop_ends_it_in_the_middle_of_a_plate(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench.plate()
+        bench.watch(SETTLE_SECONDS - 15)
+        opened: list[str] = []
+        judge_one = wholeness._judge_one
+
+        def noted(files: OpenFiles, path: str, *others: Any) -> Judgement:
+            opened.append(path)
+            bench.watcher.stop()
+            return judge_one(files, path, *others)
+
+        monkeypatch.setattr(wholeness, "_judge_one", noted)
+        bench.watcher.run()
+        assert len(opened) == 1
+        assert bench.published == []
+        assert bench.watcher._metrics.internal_errors._value.get() == 0

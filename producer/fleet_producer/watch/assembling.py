@@ -20,7 +20,7 @@ from fleet_producer.watch.folder import Folder, Parts
 from fleet_producer.watch.keeping import Keeper
 from fleet_producer.watch.outbox import Outbox
 from fleet_producer.watch.store import Store
-from fleet_producer.watch.watcher import Breath, Identity, Watcher
+from fleet_producer.watch.watcher import Breath, Identity, Pulse, Watcher
 
 STATE: str = "watch"
 
@@ -61,7 +61,8 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
     shares = {name: Share(name, root) for name, root in settings.shares.items()}
     keeper = Keeper(settings, spool, store, world.clock, lambda key: _exists(key, shares))
     breath = Breath(settings.watch, world.stopping.wait, world.metrics.worked_seconds.inc)
-    parts = Parts(keeper, store, settings.watch, world.monotonic, breath, world.metrics.internal_errors.inc)
+    pulse = Pulse(world.monotonic, world.stopping)
+    parts = Parts(keeper, store, settings.watch, world.monotonic, breath, world.metrics.internal_errors.inc, pulse)
     folders = [_folder(one, settings, shares, parts) for one in settings.watch.folders]
     remembered = list(store.records())
     for one in folders:
@@ -75,6 +76,7 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
         world.metrics,
         monotonic=world.monotonic,
         clock=world.clock,
+        pulse=pulse,
         stopping=world.stopping,
     )
 

@@ -43,6 +43,8 @@ class Parts:
         monotonic: A clock in seconds that nobody can set.
         between: Called after each look with the seconds that it took; may wait.
         defect: Called when a look failed as no rule foresees.
+        pulse: Called again and again while a plate is looked at, before each file and after each plate; whatever
+            should not wait for the end of a round is done in it. Raises :class:`Stopped` to end the round.
     """
 
     keeper: Keeper
@@ -51,6 +53,11 @@ class Parts:
     monotonic: Callable[[], float]
     between: Callable[[float], None]
     defect: Callable[[], None]
+    pulse: Callable[[], None]
+
+
+class Stopped(Exception):
+    """The watch is to end; the plate that was looked at is looked at again by the next one."""
 
 
 @dataclass(slots=True)
@@ -93,7 +100,8 @@ class Folder:
                 settings.sentinel,
                 check_tiffs=settings.check_tiffs,
                 same_sizes=settings.same_sizes,
-            )
+            ),
+            pulse=parts.pulse,
         )
         self._places: dict[str, _Place] = {}
         self._remembered: dict[str, Record] = {}
@@ -133,6 +141,7 @@ class Folder:
 
         Raises:
             StateError: The state cannot be kept.
+            Stopped: The watch is to end.
         """
         if self._parts.monotonic() < self.due_at:
             return
@@ -145,6 +154,7 @@ class Folder:
         for place in sorted(self._places.values(), key=lambda one: one.due_at):
             if place.due_at <= self._parts.monotonic():
                 self._look(place)
+                self._parts.pulse()
         self.scanned_at = self._parts.monotonic()
         self.due_at = self.scanned_at + self._parts.settings.poll_seconds
 
@@ -204,6 +214,8 @@ class Folder:
             view = look(place.candidate)
         except (RequestError, OSError) as error:
             view = View(Look(Mark(), unreadable=_told(error)))
+        except Stopped:
+            raise
         except Exception as error:
             # The boundary of one plate: a format, perhaps a facility's own, must not end the watch of all others.
             self._parts.defect()
@@ -223,7 +235,7 @@ class Folder:
             place.record = replace(place.record.interrupted(), why=_told(error))
         if place.record.state is State.PUBLISHED:
             place.stirring = False
-            _LOG.info("a plate was published", plate=place.record.key, request_id=place.record.request_id)
+            _LOG.info("a plate is published", plate=place.record.key, why=place.record.why)
 
     def _failed(self, error: Exception) -> None:
         if not self.trouble:

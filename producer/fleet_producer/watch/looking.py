@@ -28,7 +28,7 @@ from fleet_producer.completeness import Look, Mark
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.holding import held_by_another
 from fleet_producer.watch.tree import away, entries_in, list_plate
-from fleet_producer.wholeness import judge_all
+from fleet_producer.wholeness import judge_all, nothing
 
 Held = Callable[[Path], bool]
 FOLDER = "{folder}"
@@ -76,11 +76,12 @@ class Observer:
     Args:
         glass: How to look.
         held: Whether another program has a file open for itself.
+        pulse: Called before each file that is opened: a plate may have 900,000.
     """
 
-    def __init__(self, glass: Glass, held: Held = held_by_another) -> None:
+    def __init__(self, glass: Glass, held: Held = held_by_another, pulse: Callable[[], None] = nothing) -> None:
         self.glass = glass
-        self._held = held
+        self._held, self._pulse = held, pulse
         self._views: dict[str, View] = {}
 
     def forget(self, candidate: Candidate) -> None:
@@ -188,7 +189,7 @@ class Observer:
         odd = odd_sizes(view.plate, view.sizes) if self.glass.same_sizes else ()
         if not self.glass.check_tiffs:
             return odd
-        return (*odd, *damages(view.plate, judge_all(self.glass.share, view.sizes)))
+        return (*odd, *damages(view.plate, judge_all(self.glass.share, view.sizes, self._pulse)))
 
     def _held_file(self, view: View) -> str:
         """The file that the instrument wrote last is the one that it may still have open."""

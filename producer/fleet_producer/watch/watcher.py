@@ -7,6 +7,7 @@ handler or another thread.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -19,16 +20,18 @@ from fleet_common.heartbeats import Heartbeat, Settle
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.watching import WatchSettings
 from fleet_producer.completeness import State
-from fleet_producer.watch.folder import Folder
+from fleet_producer.watch.folder import Folder, Stopped
 from fleet_producer.watch.outbox import Outbox, oldest_seconds
 from fleet_producer.watch.pacing import breath_seconds
 from fleet_producer.watch.records import NEEDS_A_PERSON, Record
+from fleet_producer.wholeness import nothing
 
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 """So long at most until the spool is looked at again: a submit by hand may have left something in it."""
 _WORTH_A_PAUSE_SECONDS: Final = 0.1
+_MEANWHILE_SECONDS: Final = 1.0
 STANDS_STILL_SECONDS: Final = 900.0
-"""A round that takes longer is told by /healthz: otherwise nobody would see that a share hangs."""
+"""One call of the storage that takes longer is told by /healthz: otherwise nobody would see that a share hangs."""
 
 
 class Breath:
@@ -55,6 +58,37 @@ class Breath:
             self._owed_seconds = 0.0
 
 
+class Pulse:
+    """Beats while plates are looked at: a first round over thousands of plates, or one of 900,000 files, takes hours.
+
+    Args:
+        monotonic: A clock in seconds that nobody can set.
+        stopping: Ends the round when it is set.
+
+    Attributes:
+        at: When it last beat.
+        meanwhile: What is done in between, at most once a second.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], stopping: threading.Event) -> None:
+        self._monotonic, self._stopping = monotonic, stopping
+        self._meanwhile_at = self.at = monotonic()
+        self.meanwhile: Callable[[], None] = nothing
+
+    def __call__(self) -> None:
+        """Beat.
+
+        Raises:
+            Stopped: The watch is to end.
+        """
+        if self._stopping.is_set():
+            raise Stopped
+        self.at = self._monotonic()
+        if self.at - self._meanwhile_at >= _MEANWHILE_SECONDS:
+            self._meanwhile_at = self.at
+            self.meanwhile()
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who tells.
@@ -79,6 +113,7 @@ class Watcher:
         metrics: Where all is counted.
         monotonic: A clock in seconds that nobody can set.
         clock: The present time of this host, in UTC.
+        pulse: Beats while folders are visited.
         stopping: Set by :meth:`stop`.
     """
 
@@ -92,14 +127,14 @@ class Watcher:
         *,
         monotonic: Callable[[], float],
         clock: Callable[[], datetime],
-        stopping: threading.Event | None = None,
+        pulse: Pulse,
+        stopping: threading.Event,
     ) -> None:
         self._folders, self._outbox, self._settings, self._identity = folders, outbox, settings, identity
         self._metrics, self._monotonic, self._clock = metrics, monotonic, clock
-        self._stopping = stopping or threading.Event()
-        self._heartbeat_at = monotonic()
-        self._began_at = monotonic()
-        self.ticked_at = monotonic()
+        self._pulse, self._stopping = pulse, stopping
+        self._heartbeat_at = self._began_at = monotonic()
+        pulse.meanwhile = self._meanwhile
 
     @property
     def records(self) -> list[Record]:
@@ -112,9 +147,9 @@ class Watcher:
         return {folder.name: folder.trouble for folder in self._folders if folder.trouble}
 
     def stands_still(self) -> str | None:
-        """What is wrong when no round has ended for long; may be asked by any thread."""
-        seconds = self._monotonic() - self.ticked_at
-        return f"no round has ended for {seconds:.0f} s" if seconds > STANDS_STILL_SECONDS else None
+        """What is wrong when nothing was looked at for long; may be asked by any thread."""
+        seconds = self._monotonic() - self._pulse.at
+        return f"nothing was looked at for {seconds:.0f} s" if seconds > STANDS_STILL_SECONDS else None
 
     def unseen(self) -> str | None:
         """Which folders cannot be seen; may be asked by any thread."""
@@ -146,16 +181,19 @@ class Watcher:
             self.tick()
 
     def tick(self) -> None:
-        """One round over what is due."""
-        for folder in self._folders:
-            if self._stopping.is_set():
-                return
-            folder.visit()
+        """One round over what is due; ends early when the watch is to stop."""
+        with contextlib.suppress(Stopped):
+            for folder in self._folders:
+                self._pulse()
+                folder.visit()
             self._outbox.drain()
+            self._tell_people()
+            self._measure()
+
+    def _meanwhile(self) -> None:
         self._outbox.drain()
-        self._tell_people()
-        self._measure()
-        self.ticked_at = self._monotonic()
+        if self._monotonic() >= self._heartbeat_at:
+            self._measure()
 
     def _pause_seconds(self) -> float:
         due = min((folder.due_at for folder in self._folders), default=self._monotonic())
