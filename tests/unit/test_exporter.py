@@ -33,8 +33,11 @@ from fleet_worker.exporter.board import Board, Seen
 from fleet_worker.exporter.brokereye import BrokerEye
 from fleet_worker.exporter.deadeye import AGAIN_SECONDS, DeadEye, event_of
 from fleet_worker.exporter.logeye import SHOW_SECONDS, LogEye
+from fleet_worker.exporter.omeroeye import OmeroEye
 from fleet_worker.exporter.poller import REFUSED_SECONDS, Poller
 from fleet_worker.exporter.service import Exporter
+from fleet_worker.omero.gateway import Gateway
+from fleet_worker.omero.serverfacts import ServerLimits
 from support.builders import NOW, a_request, an_event
 from support.waiting import until
 
@@ -139,6 +142,64 @@ def test_the_lanes_are_those_of_the_settings_and_those_that_were_declared() -> N
     assert eye.dead() is None
 
 
+# --- OMERO ---
+
+
+@dataclass
+class FakeGateway:
+    """Answers as a server does; or refuses the login."""
+
+    refusal: Exception | None = None
+    calls: list[str] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Log in."""
+        self.calls.append("open")
+        if self.refusal is not None:
+            raise self.refusal
+
+    def limits(self) -> ServerLimits:
+        """Of a default server."""
+        return ServerLimits(min_threads=5, background_threads=10)
+
+    def read_only(self) -> tuple[str, ...]:
+        """Its repository is."""
+        return ("repository",)
+
+    def free_bytes(self) -> int:
+        """Some."""
+        return 42
+
+    def running_imports(self) -> int:
+        """One."""
+        return 1
+
+    def open_sessions(self) -> int:
+        """Three."""
+        return 3
+
+
+def test_omero_is_asked_after_the_login() -> None:
+    """Everything that it says of itself is seen."""
+    gateway = FakeGateway()
+    seen = OmeroEye(cast("Gateway", gateway)).look()
+    assert gateway.calls == ["open"]
+    assert (seen["omero_free_bytes"], seen["omero_read_only"], seen["omero_open_sessions"]) == (
+        {(): 42},
+        {(): 1},
+        {(): 3},
+    )
+
+
+def test_an_omero_that_refuses_the_account_is_a_problem_of_the_source(board: Board) -> None:
+    """Nothing else is asked, and nothing is shown."""
+    look = OmeroEye(cast("Gateway", FakeGateway(failure(Reason.OMERO_LOGIN_REFUSED, "wrong")))).look
+    poller = Poller("omero", look, board, interval_seconds=15)
+    poller.round()
+    assert poller.problem == "omero-login-refused: wrong"
+    assert board.view().series == {"source_up": {("omero",): 0.0}}
+
+
 # --- dead letters ---
 
 
@@ -228,6 +289,24 @@ def test_letters_are_looked_at_only_when_their_number_changed_or_after_a_while()
     eyes.seconds = AGAIN_SECONDS + 1
     eyes.reasons()
     assert eyes.morgue.opened == 3
+
+
+def test_letters_that_somebody_else_held_are_seen_at_the_next_look() -> None:
+    """Given two letters of which one is in other hands, then the exporter looks again until it has both."""
+    eyes = Eyes(Morgue([by_worker()]), count=2)
+    assert eyes.reasons() == {"file-empty": 1}
+    eyes.morgue.letters.append(by_worker())
+    assert eyes.reasons() == {"file-empty": 2}
+    eyes.reasons()
+    assert eyes.morgue.opened == 2
+
+
+def test_without_the_brokers_count_every_look_is_a_real_one() -> None:
+    """Given a management API that is away, then the queue itself is asked."""
+    eyes = Eyes(Morgue([by_worker()]))
+    vars(eyes.eye)["_count"] = lambda: None
+    assert [eyes.reasons(), eyes.reasons()] == [{"file-empty": 1}] * 2
+    assert eyes.morgue.opened == 2
 
 
 def test_who_may_not_read_them_counts_them_all_the_same() -> None:

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from fleet_common.broker import BrokerRefused, DeadQueue
+from fleet_common.broker.deadletters import MOST_LETTERS
 from fleet_common.dead import DeadLetter, read_letter
 from fleet_common.errors import Reason, RequestError
 from fleet_common.events import Event, Kind, next_seq
@@ -26,6 +27,7 @@ _LOG = structlog.get_logger()
 AGAIN_SECONDS: Final = 600.0
 _NAMESPACE: Final = uuid.UUID("5c0d5f7e-58a1-4f1a-93b3-3f7f0c0f6d0a")
 _FORBIDDEN: Final = 403
+_NEVER: Final = float("-inf")
 _MOST_TOLD: Final = 1_000
 """Events of broker-made letters that one look tells at most; the next look tells the others."""
 
@@ -55,8 +57,7 @@ class DeadEye:
         self._open_queue, self._count, self._tell = open_queue, count, tell
         self._fleet_users, self._clock, self._monotonic = fleet_users, clock, monotonic
         self._reasons: tuple[str, ...] = ()
-        self._counted: int | None = None
-        self._looked_at = float("-inf")
+        self._looked_at = _NEVER
         self._told: set[uuid.UUID] = set()
 
     def look(self) -> Seen:
@@ -66,9 +67,11 @@ class DeadEye:
             RequestError: The queue cannot be read now.
         """
         count = self._count()
-        if count != self._counted or self._monotonic() - self._looked_at > AGAIN_SECONDS:
+        # While somebody else holds some of them fewer are seen than there are: look again until both agree.
+        changed = count is None or min(count, MOST_LETTERS) != len(self._reasons)
+        if changed or self._monotonic() - self._looked_at > AGAIN_SECONDS:
             self._reasons = self._read(count)
-            self._counted, self._looked_at = count, self._monotonic()
+            self._looked_at = self._monotonic()
         return of_dead(self._reasons)
 
     def _read(self, count: int | None) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ class DeadEye:
             # This user may only count: see docs/how-to/broker-users.md.
             return ("",) * count
         except RequestError as error:
-            if error.reason is not Reason.LOCK_HELD or self._counted is None:
+            if error.reason is not Reason.LOCK_HELD or self._looked_at == _NEVER:
                 raise
             # Somebody works on them: what was known a moment ago is shown until the next look.
             return self._reasons

@@ -32,7 +32,7 @@ from fleet_worker.connect import omero_address
 from fleet_worker.exporter.board import Board
 from fleet_worker.exporter.brokereye import BrokerEye
 from fleet_worker.exporter.deadeye import DeadEye
-from fleet_worker.exporter.logeye import LogEye
+from fleet_worker.exporter.logeye import SHOW_SECONDS, LogEye
 from fleet_worker.exporter.omeroeye import OmeroEye
 from fleet_worker.exporter.poller import Poller
 from fleet_worker.exporter.views import of_settings
@@ -42,8 +42,8 @@ from fleet_worker.worker import wait_for_signal
 _LOG = structlog.get_logger()
 _STOP_SECONDS: Final = 5.0
 _TELL_SECONDS: Final = 30.0
-FRESH_INTERVALS: Final = 4
-"""What was seen so many intervals ago is not shown any more."""
+FRESH_LOOKS: Final = 4
+"""What was seen so many looks ago is not shown any more."""
 
 
 class Exporter:
@@ -60,7 +60,9 @@ class Exporter:
     def __init__(self, settings: Settings, *, omero: bool = True) -> None:
         self._settings = settings
         self._interval_seconds = settings.exporter.interval_seconds
-        self._board = Board(time.monotonic, FRESH_INTERVALS * self._interval_seconds, of_settings(settings.omero))
+        self._board = Board(
+            time.monotonic, FRESH_LOOKS * max(self._interval_seconds, SHOW_SECONDS), of_settings(settings.omero)
+        )
         self._address, self._names = broker_address(settings.broker), broker_names(settings.broker)
         self._link = Link(self._address, role="look")
         self._publisher = Publisher(self._address, self._names)
