@@ -1,15 +1,15 @@
 """The format ``container``: one large file that holds all images, and what some instruments write beside it.
 
 Nikon ``.nd2``, Zeiss ``.czi``, Leica ``.lif``, Imaris ``.ims``, Evident ``.oir`` with its numbered parts, and ``.vsi``
-with the folder ``_<name>_`` of its pixels. Nothing is expected of its content, which only Bio-Formats knows: the first
-bytes are looked at, so that a file that is still being copied, or is none, is not published. No state, no threads; does
-no I/O but through the reader that it is given.
+with the folder ``_<name>_`` of its pixels. Nothing is expected of its content, which only Bio-Formats knows; only its
+first bytes are looked at, so that a copy that has just begun is not published. No state, no threads; does no I/O but
+through the reader that it is given.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
@@ -19,16 +19,7 @@ from fleet_common.plates.model import Plate, Reader
 
 MAX_DEPTH: Final = 8
 
-MAGIC: Final[Mapping[str, tuple[bytes, ...]]] = {
-    # Older ND2s are JPEG 2000.
-    ".nd2": (b"\xda\xce\xbe\x0a", b"\x00\x00\x00\x0cjP  "),
-    ".czi": (b"ZISRAWFILE",),
-    ".lif": (b"\x70\x00\x00\x00",),
-    ".ims": (b"\x89HDF\r\n\x1a\n",),
-    ".oir": (b"OLYMPUSRAWFORMAT",),
-    ".vsi": (b"II*\x00", b"II+\x00", b"MM\x00*", b"MM\x00+"),
-}
-"""How the files begin, by their ending."""
+ENDINGS: Final = (".nd2", ".czi", ".lif", ".ims", ".oir", ".vsi")
 
 _HEAD_BYTES: Final = 64
 
@@ -40,7 +31,7 @@ class ContainerFormat:
 
     def find_entry(self, path: PurePosixPath, reader: Reader) -> PurePosixPath | None:
         """Take a file with one of the endings; a folder of such files is no plate."""
-        known = path.suffix.lower() in MAGIC and not path.name.startswith(".")
+        known = path.suffix.lower() in ENDINGS and not path.name.startswith(".")
         return path if known and not reader.is_folder(path) else None
 
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
@@ -49,18 +40,15 @@ class ContainerFormat:
         Raises:
             Transient: ``manifest-differs`` when it begins with zeros: copies over SMB reserve the whole length first.
         """
-        _refuse_other(entry, reader)
+        _refuse_zeros(entry, reader)
         return Plate(format=self.name, entry=str(entry), reader="", files=(str(entry), *_beside(entry, reader)))
 
 
-def _refuse_other(entry: PurePosixPath, reader: Reader) -> None:
+def _refuse_zeros(entry: PurePosixPath, reader: Reader) -> None:
     with reader.open(entry) as stream:
         head = stream.read(_HEAD_BYTES) or b""
-    if head.startswith(MAGIC[entry.suffix.lower()]):
-        return
     if not head.strip(b"\0"):
         raise failure(Reason.MANIFEST_DIFFERS, f"{entry} begins with zeros: it is still being copied")
-    raise failure(Reason.FORMAT_BROKEN, f"{entry} does not begin as a {entry.suffix} does: it is cut, or another file")
 
 
 def _beside(entry: PurePosixPath, reader: Reader) -> Iterator[str]:
