@@ -66,8 +66,8 @@ METRICS: Final = (
     Shown("workers_connected", "Workers that listen to the broker's doorbell."),
     Shown("slots_taken", "Slots of the OMERO server that the fleet holds.", ("kind",), _one_of(SLOT_KINDS)),
     Shown("slots_configured", "Slots of the OMERO server in the settings.", ("kind",), _one_of(SLOT_KINDS)),
-    Shown("delivery_timeout_seconds", "The shortest time-out of deliveries that a lane's queue asks for; RabbitMQ 3.10"
-          " has it in rabbitmq.conf and does not tell."),
+    Shown("delivery_timeout_seconds", "The shortest time-out of deliveries that a lane's queue asks for; RabbitMQ"
+          " before 4.0 has it in rabbitmq.conf and does not tell."),
     Shown("open_requests", "Requests without an outcome, as the event log tells.",
           ("lane", "state"), _one_of((WAITING, IN_WORK), "lane")),
     Shown("oldest_waiting_seconds", "Age of the oldest request of a lane that waits, retries included.",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-from fleet_common.broker import Names
+import pytest
+
+from fleet_common.broker import Names, overview
+from fleet_common.broker.management import Management
 from fleet_common.broker.overview import Filling, Overview, read
 from fleet_common.messages import Priority
 
@@ -75,6 +79,15 @@ def test_the_shortest_delivery_timeout_of_a_lane_counts() -> None:
     assert found.delivery_timeout_seconds == 1800
 
 
-def test_a_broker_that_does_not_tell_its_timeout_has_none() -> None:
-    """RabbitMQ 3.10 has it in rabbitmq.conf only."""
+def test_a_queue_that_asks_for_no_timeout_has_none() -> None:
+    """It is declared by somebody else."""
     assert look(a_queue("import.lane.a.normal", 0, arguments={})).delivery_timeout_seconds is None
+
+
+@pytest.mark.parametrize(("version", "seconds"), [("3.10.8", None), ("3.13.7", None), ("4.0.5", 7.0), ("4.3.6", 7.0)])
+def test_a_timeout_that_the_broker_does_not_heed_is_not_told(version: str, seconds: float | None) -> None:
+    """RabbitMQ before 4.0 has its own in rabbitmq.conf, and does not tell it."""
+    queue = a_queue("import.lane.a.normal", 0, arguments={"x-consumer-timeout": 7000})
+    answers = {("overview",): {"rabbitmq_version": version}, ("queues", "fleet"): [queue]}
+    api = cast("Management", SimpleNamespace(get=lambda *path: answers[path]))
+    assert overview.look(api, "fleet", NAMES, "omero").delivery_timeout_seconds == seconds

@@ -312,7 +312,9 @@ def test_an_alert_fires_when_it_should_and_only_then(story: Story, tmp_path: Pat
         pytest.param({DEAD: "0x60 2x1000", IMPORTED: "0x60 1x1000"}, 3, id="two of three deaths are no ratio"),
         pytest.param({HEARTBEAT: ""}, 3, id="a lane whose producers tell no heartbeats is not silent"),
         pytest.param({FREE: ""}, 3, id="a server that does not tell its space is not full"),
-        pytest.param({of_exporter("delivery_timeout_seconds"): ""}, 3, id="RabbitMQ 3.10 does not tell its time-out"),
+        pytest.param(
+            {of_exporter("delivery_timeout_seconds"): ""}, 3, id="an older RabbitMQ does not tell its time-out"
+        ),
         pytest.param({WITHIN_4H: f"0{DAY}", ENDED: "0x60 19x1400"}, 3, id="few slow requests are no trend"),
     ],
 )

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet_common.broker.linkstate import version_numbers
 from fleet_common.broker.management import Management
 from fleet_common.broker.names import Names
+from fleet_common.broker.verify import TIMEOUT_HONOURED_SINCE
 from fleet_common.messages import Priority
 
 
@@ -40,7 +42,7 @@ class Overview:
         dead: Dead letters, held ones included.
         workers: Doorbells: one for each worker that is connected.
         slots: Slots that are held, by kind, of the server that was asked for.
-        delivery_timeout_seconds: The shortest that a lane's queue asks for; None where none says.
+        delivery_timeout_seconds: The shortest that a lane's queue asks for; None where none says, or nobody heeds it.
     """
 
     lanes: Mapping[tuple[str, Priority], Filling] = field(default_factory=dict)
@@ -57,16 +59,18 @@ def look(api: Management, vhost: str, names: Names, server: str) -> Overview:
     Raises:
         BrokerFailure: No answer, or the user has not the tag ``monitoring``.
     """
-    return read(api.get("queues", vhost) or (), names, server)
+    version = version_numbers(str((api.get("overview") or {}).get("rabbitmq_version", "")))
+    return read(api.get("queues", vhost) or (), names, server, has_timeouts=version >= TIMEOUT_HONOURED_SINCE)
 
 
-def read(queues: Iterable[Mapping[str, Any]], names: Names, server: str) -> Overview:
+def read(queues: Iterable[Mapping[str, Any]], names: Names, server: str, *, has_timeouts: bool = True) -> Overview:
     """The fleet's part of what the API says of all queues.
 
     Args:
         queues: As the API lists them; a queue that is starting has no numbers yet.
         names: Of the fleet.
         server: Name of the OMERO server whose slots are counted.
+        has_timeouts: Whether this broker does what queues ask for: older ones have a time-out of their own only.
     """
     by_name = {str(queue["name"]): queue for queue in queues}
     lanes = {place: _filling(queue) for name, queue in by_name.items() if (place := _place(name, names)) is not None}
@@ -74,14 +78,14 @@ def read(queues: Iterable[Mapping[str, Any]], names: Names, server: str) -> Over
     dead = _filling(by_name.get(names.dead, {}))
     slot = re.compile(re.escape(names.slot(server, "KIND", 0)).replace("KIND", "([^.]+)").removesuffix("0") + "[0-9]+")
     kinds = [found[1] for name in by_name if (found := slot.fullmatch(name))]
-    timeouts = [limit for name, queue in by_name.items() if _place(name, names) and (limit := _timeout(queue))]
+    asking = [queue for name, queue in by_name.items() if has_timeouts and _place(name, names)]
     return Overview(
         lanes=lanes,
         retries=sum(tier.ready + tier.unacked for tier in tiers),
         dead=dead.ready + dead.unacked,
         workers=sum(name.startswith(f"{names.wake}.") for name in by_name),
         slots={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-        delivery_timeout_seconds=min(timeouts, default=None),
+        delivery_timeout_seconds=min((limit for queue in asking if (limit := _timeout(queue))), default=None),
     )
 
 

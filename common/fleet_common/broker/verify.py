@@ -28,7 +28,7 @@ from fleet_common.broker.topology import StreamBounds, Topology, describe
 
 _LOG = structlog.get_logger()
 _NOT_FOUND: Final = 404
-_ARGUMENT_HONOURED_SINCE: Final = (4, 0)
+TIMEOUT_HONOURED_SINCE: Final = (4, 0)
 
 
 def verify(
@@ -67,7 +67,7 @@ def verify(
 
 def advice(server_version: tuple[int, ...]) -> tuple[str, ...]:
     """What must be so on this version, but shows nowhere."""
-    if server_version >= _ARGUMENT_HONOURED_SINCE:
+    if server_version >= TIMEOUT_HONOURED_SINCE:
         return ()
     return ("RabbitMQ before 4.0 ignores x-consumer-timeout: set consumer_timeout = 604800000 in its rabbitmq.conf",)
 
