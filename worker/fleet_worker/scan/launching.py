@@ -1,0 +1,113 @@
+"""How the child is started: its command, its environment, and what it is kept from.
+
+A reader parses files that anybody may have written, in Java that is twenty years old. So the child has
+
+- a bounded heap, and ends where that is full (``-Xmx``, ``ExitOnOutOfMemoryError``);
+- a folder for its temporary files, which is removed with it;
+- nothing of the worker's environment, where secrets may be, and no descriptor but its pipes;
+- no network, where the kernel lets an ordinary user make an empty network of its own (``unshare``).
+
+Pure but for :func:`bioformats` and :func:`can_unshare`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fleet_common.errors import UsageError
+
+_LOG = structlog.get_logger()
+_PROBE_SECONDS: Final = 10.0
+_UNSHARED: Final = ("unshare", "--map-root-user", "--net", "--")
+"""With a network that has nothing in it, not even a loopback that is up; root only to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a child may take.
+
+    Attributes:
+        start_seconds: From its start to its first line; a cold Java on a busy host takes many seconds.
+        answer_seconds: For one file.
+        memory_mb: Heap of the Java process, in MiB.
+    """
+
+    start_seconds: float = 120.0
+    answer_seconds: float = 300.0
+    memory_mb: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start a child.
+
+    Attributes:
+        command: Program and arguments; ``{folder}`` in an argument is its folder for temporary files.
+        limits: What it may take.
+    """
+
+    command: tuple[str, ...]
+    limits: Limits = Limits()
+
+    def arguments(self, folder: Path) -> list[str]:
+        """The command of one child."""
+        return [part.replace("{folder}", str(folder)) for part in self.command]
+
+
+def bioformats(jar: Path, limits: Limits) -> Launch:
+    """Bio-Formats, from its own ``bioformats_package.jar``.
+
+    Raises:
+        UsageError: There is no jar or no Java here.
+    """
+    if not jar.is_file():
+        raise UsageError(f"{jar} is not there: name bioformats_package.jar in scan.jar")
+    java = shutil.which("java")
+    if java is None or shutil.which("javac") is None:
+        raise UsageError("no Java is on PATH: a scan needs a JDK, such as default-jdk-headless of Debian")
+    return Launch((*(_UNSHARED if can_unshare() else ()), *java_command(java, jar, limits)), limits)
+
+
+def java_command(java: str, jar: Path, limits: Limits) -> Sequence[str]:
+    """Java with the child's program, which it compiles itself when it starts (JEP 330)."""
+    return (
+        java,
+        f"-Xmx{limits.memory_mb}m",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:+UseSerialGC",
+        "-XX:-UsePerfData",
+        "-Djava.awt.headless=true",
+        "-Djava.io.tmpdir={folder}",
+        "-Duser.home={folder}",
+        "-cp",
+        str(jar),
+        str(files(__package__).joinpath("Scan.java")),
+    )
+
+
+def environment(folder: Path) -> Mapping[str, str]:
+    """All that the child knows of its surroundings; under any other locale Java loses file names with an umlaut."""
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(folder), "TMPDIR": str(folder)}
+
+
+@cache
+def can_unshare() -> bool:
+    """Whether this host lets the child have no network; told once in the log where it does not."""
+    try:
+        done = subprocess.run([*_UNSHARED, "true"], capture_output=True, timeout=_PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _LOG.warning("the scan's child keeps the network", why=str(error))
+        return False
+    if done.returncode:
+        _LOG.warning("the scan's child keeps the network", why=done.stderr.decode(errors="replace").strip()[:200])
+    return done.returncode == 0
