@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from fleet_common.plates import Sizes, problems
+from fleet_common.plates.gaps import gaps
+from fleet_common.storage import measure
 from fleet_stack.omero.bioformats import ReaderError, UsedFiles
 from fleet_stack.plates import PlaneKey, PlateSpec, tiff
 from fleet_stack.plates.imagexpress import ImageXpressPlate, Options, make_imagexpress
-from support.bioformats import Answer, compare
+from support.bioformats import DATA, Answer, compare, real
 
 Change = Callable[[ImageXpressPlate], object]
 
@@ -151,3 +154,24 @@ def test_the_reader_dies_of_a_plan_without_planes(answers: dict[str, Answer]) ->
     answer = answers["no stack said as 0"]
     assert isinstance(answer.used, ReaderError)
     assert answer.missed == []
+
+
+def test_a_real_export_that_lacks_what_its_plan_has_is_told_channel_by_channel() -> None:
+    """Given 2 of 6 time points and 2 of 4 waves, at which the reader dies; then we say what there is not."""
+    entry = real("imagexpress-export-2wells-2timepoints/9987.HTD")
+    answer = compare(DATA, {"real": entry}, "imagexpress")["real"]
+    assert isinstance(answer.used, ReaderError)
+    assert "ArrayIndexOutOfBounds" in str(answer.used)
+    plate = answer.plate
+    assert plate.expected is not None
+    assert (plate.expected.sizes, plate.expected.fields_per_well) == (Sizes(256, 256, 1, 4, 6), 2)
+    assert len(plate.files) == 1 + 2 * 2 * 4 * 6
+    found = problems(plate, measure(answer.share, plate.files))
+    assert len(found) == 96 - 16
+    where = "wells B02 B03, fields 1-2, plane 1, time points"
+    assert gaps(plate, found) == (
+        f"channel 1 (DAPI): 16 of 24 planes are missing or empty: {where} 3-6",
+        f"channel 2 (FITC): 16 of 24 planes are missing or empty: {where} 3-6",
+        f"channel 3 (Texas Red): 24 of 24 planes are missing or empty: {where} 1-6",
+        f"channel 4 (Cy5): 24 of 24 planes are missing or empty: {where} 1-6",
+    )

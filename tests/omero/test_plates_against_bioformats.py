@@ -5,7 +5,6 @@ Every plate of this module is asked about in one Java process, see ``answers``.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,7 @@ from fleet_common.storage import measure
 from fleet_stack.omero.bioformats import ReaderError, UsedFiles
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate, tiff
 from fleet_stack.plates.harmony7 import make_harmony7
-from support.bioformats import Answer, compare
-
-DATA = Path(os.environ.get("FLEET_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+from support.bioformats import DATA, Answer, compare, real
 
 
 def small(**changes: object) -> PlateSpec:
@@ -196,10 +193,8 @@ def test_failed_images_are_told_apart_from_missing_files(answers: dict[str, Answ
 
 def test_a_real_measurement_is_read_alike() -> None:
     """An Opera Phenix export, one well of a 384-well plate."""
-    if not (DATA / "harmony-phenix-1well").is_dir():
-        pytest.skip(f"{DATA / 'harmony-phenix-1well'} is not there; FLEET_TEST_DATA names another folder")
-    entry = DATA.resolve() / "harmony-phenix-1well" / "Images" / "Index.idx.xml"
-    answer = compare(DATA.resolve(), {"phenix": entry}, "harmony")["phenix"]
+    entry = real("harmony-phenix-1well/Images/Index.idx.xml")
+    answer = compare(DATA, {"phenix": entry}, "harmony")["phenix"]
     assert list(answer.plate.files) == answer.reader_files
     assert answer.expected_sizes == answer.reader_sizes == [Sizes(1080, 1080, 1, 6, 1)]
     assert answer.plate.expected is not None

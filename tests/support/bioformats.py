@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path, PurePosixPath
 
+import pytest
+
 from fleet_common.plates import Plate, Sizes, detect, problems
 from fleet_common.storage import Share, ShareReader, measure
 from fleet_stack.omero.bioformats import ReaderError, UsedFiles, ask
+
+DATA = Path(os.environ.get("FLEET_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data")).resolve()
+"""Real acquisitions, which are no part of the project."""
+
+
+def real(name: str) -> Path:
+    """A file or folder of a real acquisition; skips the test where there is none."""
+    if not (DATA / name).exists():
+        pytest.skip(f"{DATA / name} is not there; FLEET_TEST_DATA names another folder")
+    return DATA / name
 
 
 @dataclass(frozen=True)
