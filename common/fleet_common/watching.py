@@ -51,6 +51,8 @@ class WatchedFolder(Group):
     """Name of the instrument, for rules and provenance; by default ``producer.instrument``."""
     depth: Annotated[int, Field(ge=1, le=8)] = 1
     """How many folders below ``path`` the plates lie: 1 when each folder in it is a plate, 2 for ``user/plate``."""
+    plates: bool = True
+    """Whether each folder at ``depth`` is a plate; false where only ``files`` are imported."""
     files: tuple[str, ...] = ()
     """Names, with ``*`` and ``?``, of single files to import by themselves, down to ``depth``: ``*.czi``."""
     ignored: tuple[str, ...] = IGNORED_NAMES

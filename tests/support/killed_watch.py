@@ -23,7 +23,7 @@ from fleet_producer.watch import store
 from support.watching import Bench, FakeBroker
 
 STEPS: Final = ("fsync", "replace", "unlink", "mkdir")
-IMAGES: Final = ("a.czi", "b.czi")
+IMAGES: Final = ("a.img", "b.img")
 RULE: Final = PlateRule(user="alice", group="screening", target="Dataset:+name:All")
 _OPEN, _WRITE, _CLOSE = os.open, os.write, os.close
 
@@ -61,7 +61,7 @@ class Journal(FakeBroker):
 def bench(folder: Path, step: Callable[[], None] = lambda: None) -> Bench:
     """A host with two images on its share."""
     made = Bench(folder, broker=Journal(folder, step), rules=(RULE,))
-    made.watched |= {"files": ("*.czi",), "settle_seconds": 10.0}
+    made.watched |= {"files": ("*.img",), "settle_seconds": 10.0}
     for name in IMAGES:
         (made.top / name).write_bytes(name.encode() * 100)
     return made

@@ -26,7 +26,7 @@ from fleet_stack.plates import MadePlate, PlateSpec, make_plate
 SETTLE_SECONDS: Final = 60.0
 DEADLINE_SECONDS: Final = 1200.0
 RULE: Final = PlateRule(user="alice", group="screening", target="Screen:+name:All")
-IMAGES: Final = PlateRule(folder=r".*\.(tif|czi)", user="alice", group="screening", target="Dataset:+name:All")
+IMAGES: Final = PlateRule(folder=r".*\.(tif|img)", user="alice", group="screening", target="Dataset:+name:All")
 SMALL: Final = PlateSpec(name="P1", wells=2, fields=1, channels=2, size=8)
 
 

@@ -97,8 +97,8 @@ def test_many_problems_are_cut_short(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_an_image_has_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.czi").write_bytes(b"cells")
-    code, out = inspect(capsys, tmp_path / "a.czi")
+    (tmp_path / "a.img").write_bytes(b"cells")
+    code, out = inspect(capsys, tmp_path / "a.img")
     assert code == Exit.OK
     assert "whole" not in out
 

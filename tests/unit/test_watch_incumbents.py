@@ -104,12 +104,12 @@ class TestDropbox:
         assert len(bench.published) == 1
 
     def test_rename_of_a_single_image_imports_again(self, bench: Bench) -> None:
-        bench.watched["files"] = ("*.czi",)
-        (bench.top / "a.czi").write_bytes(b"cells" * 100)
+        bench.watched["files"] = ("*.img",)
+        (bench.top / "a.img").write_bytes(b"cells" * 100)
         bench.settle()
-        (bench.top / "a.czi").rename(bench.top / "b.czi")
+        (bench.top / "a.img").rename(bench.top / "b.img")
         bench.watch(4000)
-        assert bench.sources == ["phenix1/a.czi"]
+        assert bench.sources == ["phenix1/a.img"]
 
     def test_writing_a_file_again_imports_again(self, bench: Bench) -> None:
         """Given a plate whose index is written again, the same or another, then a person decides, not the watch."""
@@ -217,11 +217,11 @@ class TestOthers:
 
     def test_images_of_equal_content_are_lost(self, bench: Bench) -> None:
         """Given two blank images without an id of their own, then each is published: they are two."""
-        bench.watched["files"] = ("*.czi",)
-        for name in ("a.czi", "b.czi"):
+        bench.watched["files"] = ("*.img",)
+        for name in ("a.img", "b.img"):
             (bench.top / name).write_bytes(bytes(5000))
         bench.settle()
-        assert bench.sources == ["phenix1/a.czi", "phenix1/b.czi"]
+        assert bench.sources == ["phenix1/a.img", "phenix1/b.img"]
 
     def test_a_second_measurement_in_the_same_folder_is_passed_over(self, bench: Bench) -> None:
         made = bench.plate()

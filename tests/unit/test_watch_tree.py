@@ -137,8 +137,8 @@ class TestListing:
 class TestCandidates:
     """Which folders and files are plates or images."""
 
-    def where(self, share: Share, depth: int = 1, files: tuple[str, ...] = ()) -> Where:
-        return Where(share, PurePosixPath(), depth, pattern_of(files), pattern_of(IGNORED_NAMES))
+    def where(self, share: Share, depth: int = 1, files: tuple[str, ...] = (), *, plates: bool = True) -> Where:
+        return Where(share, PurePosixPath(), depth, plates, pattern_of(files), pattern_of(IGNORED_NAMES))
 
     def keys(self, where: Where) -> list[str]:
         return [found.key for found in candidates(where)]
@@ -158,6 +158,12 @@ class TestCandidates:
         where = self.where(share, depth=2, files=("*.czi",))
         assert self.keys(where) == ["hcs/P1/Images", "hcs/P1/b.CZI", "hcs/a.czi"]
 
+    def test_folders_are_no_plates_where_only_files_are_imported(self, share: Share) -> None:
+        """As beside a .vsi, whose pixels lie in a folder."""
+        (share.root / "a.vsi").touch()
+        (share.root / "_a_").mkdir()
+        assert self.keys(self.where(share, files=("*.vsi",), plates=False)) == ["hcs/a.vsi"]
+
     def test_links_are_not_followed(self, share: Share) -> None:
         (share.root / "link").symlink_to(share.root / "P1", target_is_directory=True)
         (share.root / "link.czi").symlink_to(share.root / "P1/Index.xml")
@@ -168,7 +174,7 @@ class TestCandidates:
         assert self.keys(self.where(share)) == ["hcs/P1"]
 
     def test_a_watched_folder_that_is_not_there_is_no_empty_one(self, share: Share) -> None:
-        where = Where(share, PurePosixPath("gone"), 1, pattern_of(()), pattern_of(()))
+        where = Where(share, PurePosixPath("gone"), 1, plates=True, files=pattern_of(()), ignored=pattern_of(()))
         with pytest.raises(RequestError):
             candidates(where)
 

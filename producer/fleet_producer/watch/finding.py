@@ -45,6 +45,7 @@ class Where:
         share: The share.
         top: The watched folder, relative to the share.
         depth: How many folders below it the plates lie, from 1.
+        plates: Whether folders are plates.
         files: Matches single files that are imported by themselves.
         ignored: Matches names of files and folders that are passed over.
     """
@@ -52,6 +53,7 @@ class Where:
     share: Share
     top: PurePosixPath
     depth: int
+    plates: bool
     files: re.Pattern[str]
     ignored: re.Pattern[str]
 
@@ -70,7 +72,8 @@ def candidates(where: Where) -> list[Candidate]:
             for folder in level:
                 _look_into(files, where, folder, found, below)
             level = below
-    folders = (Candidate(where.share.name, PurePosixPath(*folder)) for folder in level)
+    plates = level if where.plates else ()
+    folders = (Candidate(where.share.name, PurePosixPath(*folder)) for folder in plates)
     return sorted([*found, *folders])
 
 

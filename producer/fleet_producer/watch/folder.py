@@ -91,7 +91,8 @@ class Folder:
         self, share: Share, top: PurePosixPath, settings: WatchedFolder, instrument: str, parts: Parts
     ) -> None:
         self._share, self._settings, self._instrument, self._parts = share, settings, instrument, parts
-        self._where = Where(share, top, settings.depth, pattern_of(settings.files), pattern_of(settings.ignored))
+        files, ignored = pattern_of(settings.files), pattern_of(settings.ignored)
+        self._where = Where(share, top, settings.depth, settings.plates, files, ignored)
         self._policy = Policy(settings.settle_seconds, settings.deadline_seconds)
         self._observer = Observer(
             Glass(
