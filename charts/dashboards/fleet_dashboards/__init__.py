@@ -1,5 +1,5 @@
 """The fleet's dashboards for Grafana, made by code.
 
-``spec`` says what a dashboard is, ``fleet``, ``batch`` and ``producers`` are dashboards, ``make`` turns them into
-Grafana's JSON, and ``python -m fleet_dashboards`` writes the files that compose and the chart hand to Grafana.
+``spec`` says what a dashboard is; ``fleet`` (with ``engines``), ``batch`` and ``producers`` are dashboards; ``make``
+turns them into Grafana's JSON; ``python -m fleet_dashboards`` writes the files for Compose and the chart.
 """
