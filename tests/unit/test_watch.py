@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fleet_common import wholeness
 from fleet_common.broker import PublishRefused, PublishTimeout
 from fleet_common.errors import UsageError
 from fleet_common.events import Kind
@@ -18,7 +19,6 @@ from fleet_common.plates import Plate, Reader
 from fleet_common.plates.harmony import HarmonyFormat
 from fleet_common.storage import Judgement, OpenFiles, Share, Shares
 from fleet_common.watching import PlateRule
-from fleet_producer import wholeness
 from fleet_producer.completeness import State
 from fleet_producer.prepare import Order, prepare
 from fleet_producer.watch.finding import Candidate

@@ -15,9 +15,9 @@ from fleet_common.exits import Exit
 from fleet_common.plates import End, FileProblem, Plate, damages, odd_sizes, problems, well_name
 from fleet_common.plates.gaps import gaps
 from fleet_common.storage import Share, Shares, measure
+from fleet_common.wholeness import judge_all
 from fleet_producer.platepicture import LEGEND, picture
 from fleet_producer.prepare import look_at
-from fleet_producer.wholeness import judge_all
 
 _MAX_TOLD = 20
 

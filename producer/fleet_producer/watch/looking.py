@@ -24,11 +24,11 @@ from fleet_common.plates import (
     problems,
 )
 from fleet_common.storage import OpenFiles, Share, ShareReader, measure
+from fleet_common.wholeness import judge_all, nothing
 from fleet_producer.completeness import Look, Mark
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.holding import held_by_another
 from fleet_producer.watch.tree import away, entries_in, list_plate
-from fleet_producer.wholeness import judge_all, nothing
 
 Held = Callable[[Path], bool]
 FOLDER = "{folder}"

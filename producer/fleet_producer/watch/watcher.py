@@ -19,12 +19,12 @@ from fleet_common.events import Kind
 from fleet_common.heartbeats import Heartbeat, Settle
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.watching import WatchSettings
+from fleet_common.wholeness import nothing
 from fleet_producer.completeness import State
 from fleet_producer.watch.folder import Folder, Stopped
 from fleet_producer.watch.outbox import Outbox, oldest_seconds
 from fleet_producer.watch.pacing import breath_seconds
 from fleet_producer.watch.records import NEEDS_A_PERSON, Record
-from fleet_producer.wholeness import nothing
 
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 """So long at most until the spool is looked at again: a submit by hand may have left something in it."""

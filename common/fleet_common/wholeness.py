@@ -1,6 +1,6 @@
 """Opens the TIFFs of a plate to see whether they are whole: one after the other, a few small reads each.
 
-Neighbours: ``fleet_common.storage.tiffs`` judges, ``prepare`` and ``watch`` ask. Used by one thread at a time.
+Neighbours: ``fleet_common.storage.tiffs`` judges, ``assembling`` and the watch ask. Used by one thread at a time.
 """
 
 from __future__ import annotations
