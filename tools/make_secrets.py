@@ -28,7 +28,7 @@ from fleet_stack.rabbitmq.permissions import BrokerUser, users
 
 VHOST: Final = "fleet"
 DEFINITIONS: Final = "broker-definitions"
-OTHER_SECRETS: Final = ("omero-importer", "omero-root", "postgres", "grafana-admin")
+OTHER_SECRETS: Final = ("omero-importer", "omero-root", "postgres", "grafana-admin", "notify")
 HASHING: Final = "rabbit_password_hashing_sha256"
 SALT_BYTES: Final = 4
 LANE: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\Z")

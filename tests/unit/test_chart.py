@@ -228,11 +228,11 @@ class TestSecrets:
 
         assert given == {
             "": {"fleet-broker-worker", "fleet-omero"},
-            "-exporter": {"fleet-broker-monitor", "fleet-omero"},
+            "-exporter": {"fleet-broker-exporter", "fleet-omero"},
             "-topology": {"fleet-broker-topology"},
             "-test-topology": {"fleet-broker-topology"},
             "-test-worker": {"fleet-broker-worker", "fleet-omero"},
-            "-test-metrics": {"fleet-broker-monitor"},
+            "-test-metrics": {"fleet-broker-exporter"},
         }
 
     @pytest.mark.parametrize(

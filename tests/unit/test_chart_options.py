@@ -313,7 +313,7 @@ class TestMonitoring:
         (volume,) = (one for one in pod_of(values, "exporter")["volumes"] if one["name"] == "secrets")
 
         assert container_of(values, "exporter")["args"] == ["exporter", "--no-omero"]
-        assert [one["secret"]["name"] for one in volume["projected"]["sources"]] == ["fleet-broker-monitor"]
+        assert [one["secret"]["name"] for one in volume["projected"]["sources"]] == ["fleet-broker-exporter"]
 
     def test_nothing_for_prometheus_or_grafana_is_made_unasked(self) -> None:
         kinds = {one["kind"] for one in objects(case("minimal"))}

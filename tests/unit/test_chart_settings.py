@@ -24,7 +24,7 @@ from support.chart import (
 )
 
 # What the chart leaves at the default: a host's own name, what belongs to producers, and what never stands in a file.
-NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch"}
+NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify"}
 
 
 @pytest.fixture(params=CASES)
@@ -78,7 +78,7 @@ def test_each_part_speaks_as_its_own_account(tmp_path: Path) -> None:
         "worker": "worker",
         "worker-inplace": "worker",
         "topology": "topology",
-        "exporter": "monitor",
+        "exporter": "exporter",
         "producer-phenix1": "phenix1",
         "producer-confocal": "confocal",
     }
