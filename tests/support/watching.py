@@ -196,6 +196,11 @@ class Bench:
         """Long enough for everything that is complete to be published."""
         self.watch(2 * SETTLE_SECONDS + 20)
 
+    def kept(self) -> list[Record]:
+        """What is in the state."""
+        assert self._store is not None
+        return list(self._store.records())
+
     @property
     def records(self) -> dict[str, Record]:
         """What the watch knows, by plate."""

@@ -397,6 +397,18 @@ class TestRestart:
             bench.watch(4000)
         assert len(bench.published) == 3
 
+    def test_folders_inside_each_other_keep_what_they_know(self, tmp_path: Path) -> None:
+        """Given a watched folder in a watched folder, then a restart forgets the plates of neither."""
+        bench = Bench(tmp_path, folders=("phenix1/alice", "phenix1"), watched={"deadline_seconds": 1e6})
+        bench.plate(specs(2)[0], "phenix1/alice")
+        bench.plate(specs(2)[1], "phenix1")
+        bench.settle()
+        for _ in range(2):
+            bench.restart()
+            bench.watch(30)
+        known = {record.key.rpartition("/")[0] for record in bench.kept() if record.state is State.PUBLISHED}
+        assert known == {"hcs/phenix1", "hcs/phenix1/alice"}
+
     def test_people_are_not_told_again(self, bench: Bench) -> None:
         instrument = Instrument.of(bench)
         instrument.write([instrument.index])

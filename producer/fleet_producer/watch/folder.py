@@ -114,7 +114,7 @@ class Folder:
     @property
     def name(self) -> str:
         """``share/path``."""
-        return f"{self._share.name}/{self._where.top}"
+        return "/".join((self._share.name, *self._where.top.parts))
 
     @property
     def records(self) -> list[Record]:
@@ -127,9 +127,12 @@ class Folder:
         return bool(self.trouble) or any(record.state is State.SETTLING for record in self.records)
 
     def remember(self, records: Iterable[Record]) -> None:
-        """Take over what an earlier process knew of plates below this folder."""
-        top = f"{self.name}/" if self._where.top.parts else f"{self._share.name}/"
-        self._remembered = {one.key: one.interrupted() for one in records if one.key.startswith(top)}
+        """Take over what an earlier process knew of the plates of this folder; not of one that is watched below it."""
+        self._remembered = {one.key: one.interrupted() for one in records if self._is_mine(one.key)}
+
+    def _is_mine(self, key: str) -> bool:
+        top = f"{self.name}/"
+        return key.startswith(top) and key.removeprefix(top).count("/") < self._where.depth
 
     def mark(self, key: str, told: str) -> None:
         """Remember under which id people were told of a plate."""
