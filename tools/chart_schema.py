@@ -1,6 +1,6 @@
-"""Write into values.schema.json what the fleet itself says of `producers.<name>.watch`; the rest is kept by hand.
+"""Write into values.schema.json what the fleet says of `producers.<name>.watch` and `notify.settings`, no more.
 
-So a wrong setting of a producer is refused by Helm, not by a pod that does not start.
+So a wrong setting is refused by Helm, not by a pod that does not start.
 
     python tools/chart_schema.py             writes the file
     python tools/chart_schema.py --check     writes nothing; ends with 1 when it differs
@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+from fleet_common.notify.settings import NotifySettings
+from fleet_common.settinggroup import Group
 from fleet_common.watching import WatchSettings
 
 FILE: Final = Path(__file__).resolve().parent.parent / "charts" / "omero-import-fleet" / "values.schema.json"
-PREFIX: Final = "watch"
-# Where the chart itself mounts the volume, so nobody sets it.
-NOT_A_VALUE: Final = "state"
+GROUPS: Final[dict[str, type[Group]]] = {"watch": WatchSettings, "notify": NotifySettings}
+# Where the chart itself mounts volumes and secrets, so nobody sets it.
+NOT_A_VALUE: Final = re.compile(r"state|.*_file")
 _DROPPED: Final = ("title", "description", "default", "format")
 
 
-def definitions() -> dict[str, Any]:
-    """The definition `watch`, and those that it uses."""
-    schema = WatchSettings.model_json_schema(ref_template="#/definitions/watch{model}")
-    parts = {f"{PREFIX}{name}": _plain(part) for name, part in schema.pop("$defs").items()}
-    schema["properties"].pop(NOT_A_VALUE)
-    return {PREFIX: _plain(schema), **parts}
+def definitions(name: str, group: type[Group]) -> dict[str, Any]:
+    """The definition of a group of settings, and those that it uses."""
+    schema = group.model_json_schema(ref_template=f"#/definitions/{name}{{model}}")
+    parts = {f"{name}{part}": _plain(content) for part, content in schema.pop("$defs", {}).items()}
+    wanted = {key: value for key, value in schema["properties"].items() if not NOT_A_VALUE.fullmatch(key)}
+    return {name: _plain({**schema, "properties": wanted}), **parts}
 
 
 def _plain(part: Any, *, names: bool = False) -> Any:
@@ -44,8 +47,9 @@ def _plain(part: Any, *, names: bool = False) -> Any:
 def text() -> str:
     """The whole file as it should be."""
     schema = json.loads(FILE.read_text(encoding="utf-8"))
-    own = {name: part for name, part in schema["definitions"].items() if not name.startswith(PREFIX)}
-    return json.dumps({**schema, "definitions": {**own, **definitions()}}, indent=2) + "\n"
+    kept = {name: part for name, part in schema["definitions"].items() if not name.startswith(tuple(GROUPS))}
+    made = {key: part for name, group in GROUPS.items() for key, part in definitions(name, group).items()}
+    return json.dumps({**schema, "definitions": {**kept, **made}}, indent=2) + "\n"
 
 
 def main() -> int:

@@ -42,7 +42,7 @@ def test_the_fleet_accepts_all_settings(values: Values, tmp_path: Path) -> None:
     for component in components(values):
         settings = loaded(values, tmp_path, component)
 
-        assert settings.worker.lanes or component.startswith("producer")
+        assert settings.worker.lanes or component.startswith(("producer", "notify"))
         assert settings.shares == {name: Path("/shares") / name for name in values.get("shares", {})}
         assert settings.metrics.host == "0.0.0.0"  # noqa: S104  a container's port must be reachable for probes
 
@@ -79,6 +79,7 @@ def test_each_part_speaks_as_its_own_account(tmp_path: Path) -> None:
         "worker-inplace": "worker",
         "topology": "topology",
         "exporter": "exporter",
+        "notify": "news",
         "producer-phenix1": "phenix1",
         "producer-confocal": "confocal",
     }
@@ -155,8 +156,10 @@ def test_settings_name_files_that_are_mounted(values: Values, tmp_path: Path) ->
         mounted = {Path(mount) / item["path"] for source in volume["sources"] for item in source["secret"]["items"]}
         settings = loaded(values, tmp_path, component_of(one))
 
-        broker, omero = settings.broker, settings.omero
-        assert {broker.password_file, broker.ca_file, omero.password_file, omero.ca_file} - {None} == mounted
+        broker, omero, notify = settings.broker, settings.omero, settings.notify
+        files = {broker.password_file, broker.ca_file, omero.password_file, omero.ca_file}
+        files |= {notify.smtp_password_file, notify.webhook_url_file, notify.webhook_token_file}
+        assert files - {None} == mounted
 
 
 def test_topology_names_no_file_of_omero(values: Values, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
+from fleet_common.notify.settings import NotifySettings
 from fleet_common.watching import WatchSettings
 from support.chart import CHART, ROOT, Values, case, merged, rendered
 
@@ -55,6 +56,9 @@ chart_readme = _load()
         {"workerClasses": {"Inplace": {"lanes": {}}}},
         {"workerClasses": {"exporter": {"lanes": {}}}},
         {"exporter": {"replicaCount": 2}},
+        {"notify": {"settings": {"smtp_hots": "mail"}}},
+        {"notify": {"settings": {"smtp_password_file": "/etc/passwd"}}},
+        {"notify": {"settings": {"mail_to": ["nobody"]}}},
         {"producers": {"phenix1": {"user": "a", "existingSecret": "b"}}},
         {"producers": {"phenix1": {"user": "a", "existingSecret": "b", "watch": {"folder": []}}}},
         {"producers": {"phenix1": {"user": "a", "existingSecret": "b", "watch": {"folders": [{"paths": "/x"}]}}}},
@@ -88,7 +92,7 @@ def resolved(part: Values) -> Values:
 
 def leaves(part: Values, path: str = "") -> Iterator[str]:
     for name, inner in resolved(part).get("properties", {}).items():
-        if resolved(inner).get("properties") and name != "resources":
+        if resolved(inner).get("properties") and name not in {"resources", "settings"}:
             yield from leaves(inner, f"{path}{name}.")
         else:
             yield f"{path}{name}"
@@ -123,8 +127,8 @@ def test_a_class_of_workers_can_say_all_that_worker_can() -> None:
     assert named == {**worker, "lanes": {"$ref": "#/definitions/lanes"}}
 
 
-def test_what_the_fleet_says_of_a_watcher_stands_in_the_schema() -> None:
-    """Given tools/chart_schema.py, the file is as it writes it, and knows every setting but the volume's folder."""
+def test_what_the_fleet_says_of_a_watcher_and_of_notifications_stands_in_the_schema() -> None:
+    """Given tools/chart_schema.py, the file is as it writes it, and knows every setting but folders and secrets."""
     checked = subprocess.run(
         [sys.executable, ROOT / "tools/chart_schema.py", "--check"],
         capture_output=True,
@@ -136,6 +140,8 @@ def test_what_the_fleet_says_of_a_watcher_stands_in_the_schema() -> None:
     assert checked.returncode == 0, checked.stderr
     known = SCHEMA["definitions"]["watch"]["properties"].keys() | {"state"}
     assert known == WatchSettings.model_fields.keys()
+    left_out = NotifySettings.model_fields.keys() - SCHEMA["definitions"]["notify"]["properties"].keys()
+    assert all(name.endswith("_file") for name in left_out)
 
 
 class TestReadme:

@@ -202,6 +202,9 @@ the broker's password), asked (what to say when the Secret is not named), omero 
             - key: {{ $values.omero.caKey }}
               path: omero/ca.crt
       {{- end }}
+      {{- with .more }}
+      {{- . | nindent 6 }}
+      {{- end }}
 {{- end -}}
 
 {{- define "fleet.workerVolumes" -}}

@@ -36,6 +36,7 @@ grace_seconds = {{ .worker.graceSeconds | int64 }}
 import_deadline_seconds = {{ .worker.importDeadlineSeconds | int64 }}
 retry_jitter = {{ .worker.retryJitter }}
 sweep_seconds = {{ .worker.sweepSeconds | int64 }}
+sampled_planes = {{ .worker.sampledPlanes | int64 }}
 {{- range $lane, $rule := .lanes }}
 
 [worker.lanes.{{ $lane | toJson }}]
@@ -71,6 +72,21 @@ spool_quota_bytes = {{ . | int64 }}
 {{- end }}
 
 {{ toToml (dict "watch" (merge (dict "state" "/var/spool/omero-fleet/watch") .producer.watch)) | trim }}
+
+{{ include "fleet.commonSettings" . }}
+{{ end -}}
+
+{{/* The settings of notifications. Takes a dictionary: root, user (of the broker). */}}
+{{- define "fleet.notifySettings" -}}
+{{- $notify := .root.Values.notify -}}
+{{- $secrets := "/run/secrets/omero-import-fleet/notify" -}}
+{{- $files := dict "state_file" "/var/spool/omero-fleet/notify.json" -}}
+{{- if $notify.smtpPasswordKey }}{{ $_ := set $files "smtp_password_file" (printf "%s/smtp-password" $secrets) }}{{ end -}}
+{{- if $notify.webhookUrlKey }}{{ $_ := set $files "webhook_url_file" (printf "%s/webhook-url" $secrets) }}{{ end -}}
+{{- if $notify.webhookTokenKey }}{{ $_ := set $files "webhook_token_file" (printf "%s/webhook-token" $secrets) }}{{ end -}}
+{{ include "fleet.brokerSettings" . }}
+
+{{ toToml (dict "notify" (merge $files $notify.settings)) | trim }}
 
 {{ include "fleet.commonSettings" . }}
 {{ end -}}
