@@ -21,6 +21,7 @@ from fleet_common.storage import Judgement, OpenFiles, Share, Shares
 from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
 from fleet_producer.prepare import Order, prepare
+from fleet_producer.watch import looking
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.lock import Lock
 from fleet_producer.watch.looking import Observer, View
@@ -560,7 +561,31 @@ class TestAdaptive:
         observer = bench.watcher._folders[0]._observer
         monkeypatch.setattr(observer, "look", None)
         bench.watch(4000)
-        assert observer._views == {}
+        assert (observer._known, observer._whole) == ({}, {})
+
+    def test_lists_of_files_are_kept_of_a_few_plates_only(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given more plates than lists are kept of, then all are published, each read once more than otherwise."""
+        monkeypatch.setattr(looking, "MAX_KEPT_FILES", 10)
+        for spec in specs(6):
+            bench.plate(spec)
+        rules, bench.rules = bench.rules, ()
+        bench.settle()
+        observer = bench.watcher._folders[0]._observer
+        assert len(observer._whole) == 1
+        assert len(observer._known) == 6
+        assert all("no rule matches" in record.why for record in bench.watcher.records)
+        bench.restart()
+        bench.rules = rules
+        bench.settle()
+        assert len(set(bench.published)) == 6
+
+    def test_a_plate_that_lacks_thousands_of_files_is_told_in_short(self, bench: Bench) -> None:
+        instrument = Instrument.of(bench, replace(SMALL, wells=24, fields=3, channels=2))
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        assert "and 44 more files" in bench.only.why
+        assert (bench.only.done, bench.only.of) == (1, 1 + 24 * 3 * 2)
+        assert len(bench.only.problems) == 100
 
     def test_a_stop_ends_it_at_the_next_pause(self, bench: Bench) -> None:
         bench.time.at_wait = bench.watcher.stop

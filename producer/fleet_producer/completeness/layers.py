@@ -52,7 +52,8 @@ def _end(_history: History, look: Look, _policy: Policy) -> Iterator[Wait]:
 
 def _files(_history: History, look: Look, _policy: Policy) -> Iterator[Wait]:
     if look.absent:
-        yield Wait(Layer.FILES, describe(look.absent))
+        more = f"; and {look.absent_more} more files" if look.absent_more else ""
+        yield Wait(Layer.FILES, f"{describe(look.absent)}{more}")
 
 
 def _quiet(history: History, _look: Look, policy: Policy) -> Iterator[Wait]:

@@ -77,7 +77,8 @@ class Look:
         mark: Of its listing.
         unreadable: Why there is no list of files yet; empty when the entry file was read to its end.
         listed: How many files the plate has.
-        absent: Those that are missing or empty.
+        absent: Those that are missing or empty, some of them by name.
+        absent_more: How many more there are.
         end: What the instrument says of the end.
         awaited: The name of a file that must be there before anything is published; empty when it is.
         temporary: Names of files that somebody is still writing, some of them.
@@ -90,6 +91,7 @@ class Look:
     unreadable: str = ""
     listed: int = 0
     absent: tuple[FileProblem, ...] = ()
+    absent_more: int = 0
     end: End = End.UNKNOWN
     awaited: str = ""
     temporary: tuple[str, ...] = ()
@@ -100,7 +102,12 @@ class Look:
     @property
     def present(self) -> int:
         """How many of the plate's files are there and not empty."""
-        return self.listed - len(self.absent)
+        return self.listed - self.lacking
+
+    @property
+    def lacking(self) -> int:
+        """How many are not."""
+        return len(self.absent) + self.absent_more
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ class History:
         arrived = look.present - self.first_present
         if self.counted < _RATE_LOOKS or arrived <= 0 or not self.counting_seconds:
             return None
-        return len(look.absent) * self.counting_seconds / arrived
+        return look.lacking * self.counting_seconds / arrived
 
     def _count(self, look: Look, elapsed: float) -> History:
         if look.unreadable:

@@ -7,6 +7,7 @@ that is away is no news of its plates: nothing is forgotten, and the quiet befor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -205,7 +206,7 @@ class Folder:
         if place.record.state is State.COMPLETE:
             self._complete(place, view)
         elif place.record.state in NEEDS_A_PERSON and not place.record.request_id:
-            place.record = self._parts.keeper.by_hand(self._share, view, place.record)
+            self._leave_to_person(place, view)
         elif place.record.request_id:
             # It was published: what happens to its files afterwards is no acquisition that somebody waits for.
             place.record = replace(place.record, state=State.PUBLISHED, next_action="")
@@ -233,13 +234,20 @@ class Folder:
         return view, decision.check_due
 
     def _complete(self, place: _Place, view: View) -> None:
+        keep = self._parts.keeper.keep
         try:
-            place.record = self._parts.keeper.keep(place.candidate, self._share, view, place.record, self._instrument)
+            view = self._observer.whole(place.candidate, view)
+            place.record = keep(place.candidate, self._share, view, place.record, self._instrument)
         except (RequestError, OSError) as error:
             place.record = replace(place.record.interrupted(), why=_told(error))
         if place.record.state is State.PUBLISHED:
             place.stirring = False
             _LOG.info("a plate is published", plate=place.record.key, why=place.record.why)
+
+    def _leave_to_person(self, place: _Place, view: View) -> None:
+        with contextlib.suppress(RequestError, OSError):
+            view = self._observer.whole(place.candidate, view)
+            place.record = self._parts.keeper.by_hand(self._share, view, place.record)
 
     def _failed(self, error: Exception) -> None:
         if not self.trouble:

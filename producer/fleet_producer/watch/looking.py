@@ -6,13 +6,16 @@ Role: all reading from a share that a watch does of plates. Neighbours: ``tree``
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Final
 
-from fleet_common.errors import Reason, RequestError
+from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.plates import (
     FileProblem,
     Names,
@@ -31,7 +34,10 @@ from fleet_producer.watch.holding import held_by_another
 from fleet_producer.watch.tree import away, entries_in, list_plate
 
 Held = Callable[[Path], bool]
-FOLDER = "{folder}"
+MAX_KEPT_FILES: Final = 200_000
+"""Of so many files at most lists are kept: about 100 MB."""
+MAX_KEPT_PROBLEMS: Final = 100
+FOLDER: Final = "{folder}"
 """In the name of a sentinel: the name of the plate's folder."""
 
 
@@ -63,15 +69,19 @@ class View:
         look: For the engine.
         plate: What its format read; None while there is none.
         sizes: Size in bytes of each of its files that is there.
+        digest: Of files, planes and sizes: tells whether two readings are the same.
     """
 
     look: Look
     plate: Plate | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
 
 
 class Observer:
     """Looks at plates and remembers what it read of those that have not changed since.
+
+    Of every plate a few numbers are kept; lists of files only of some, so that memory does not grow with what waits.
 
     Args:
         glass: How to look.
@@ -82,30 +92,35 @@ class Observer:
     def __init__(self, glass: Glass, held: Held = held_by_another, pulse: Callable[[], None] = nothing) -> None:
         self.glass = glass
         self._held, self._pulse = held, pulse
-        self._views: dict[str, View] = {}
+        self._known: dict[str, View] = {}
+        self._whole: OrderedDict[str, View] = OrderedDict()
 
     def forget(self, candidate: Candidate) -> None:
         """Keep nothing of a plate: it is at rest, or gone."""
-        self._views.pop(candidate.key, None)
+        self._known.pop(candidate.key, None)
+        self._whole.pop(candidate.key, None)
 
     def look(self, candidate: Candidate) -> View:
         """List a plate; read its index anew if the listing differs from the last one.
 
+        Returns:
+            Without plate and sizes where these were not kept; see :meth:`whole`.
+
         Raises:
             Transient: ``share-unavailable``; ``manifest-differs`` when the plate has gone.
         """
-        known = self._views.get(candidate.key)
+        known = self._known.get(candidate.key)
         temporary: tuple[str, ...] = ()
         if candidate.is_file:
             view = self._read_file(candidate)
         else:
             mark, temporary = self._list(candidate)
-            view = known if known is not None and known.look.mark == mark else self._read(candidate, mark)
+            same = known is not None and known.look.mark == mark
+            view = self._whole.get(candidate.key, known) if same and known else self._read(candidate, mark)
         if known is not None and known.look.mark == view.look.mark:
             view = replace(view, look=replace(view.look, damaged=known.look.damaged, held=known.look.held))
         look = replace(view.look, temporary=temporary, awaited=self._awaited(candidate))
-        self._views[candidate.key] = replace(view, look=look)
-        return self._views[candidate.key]
+        return self._keep(candidate, replace(view, look=look))
 
     def look_into(self, candidate: Candidate) -> View:
         """Read a plate anew and open its TIFFs.
@@ -116,16 +131,36 @@ class Observer:
         Raises:
             Transient: As :meth:`look`.
         """
-        before = self._views.get(candidate.key)
+        before = self._known.get(candidate.key)
         view, temporary = self._read_anew(candidate)
         mark = view.look.mark
-        if before is not None and (before.plate, before.sizes) != (view.plate, view.sizes):
+        if before is not None and before.digest != view.digest:
             mark = mark._replace(entry=f"{mark.entry} read anew")
         damaged = self._damages(view)
         look = replace(view.look, mark=mark, damaged=damaged, temporary=temporary, held=self._held_file(view))
-        look = replace(look, awaited=self._awaited(candidate))
-        self._views[candidate.key] = replace(view, look=look)
-        return self._views[candidate.key]
+        return self._keep(candidate, replace(view, look=replace(look, awaited=self._awaited(candidate))))
+
+    def whole(self, candidate: Candidate, view: View) -> View:
+        """The same view with plate and sizes, read anew where these were not kept.
+
+        Raises:
+            Transient: As :meth:`look`; ``manifest-differs`` also when it says something else by now.
+        """
+        if view.plate is not None or view.look.unreadable:
+            return view
+        again, _ = self._read_anew(candidate)
+        if again.digest != view.digest:
+            raise failure(Reason.MANIFEST_DIFFERS, f"{candidate.key} has changed while it was looked at")
+        return self._keep(candidate, replace(again, look=view.look))
+
+    def _keep(self, candidate: Candidate, view: View) -> View:
+        self._known[candidate.key] = View(view.look, digest=view.digest)
+        if view.plate is not None:
+            self._whole[candidate.key] = view
+            self._whole.move_to_end(candidate.key)
+        while len(self._whole) > 1 and sum(one.look.listed for one in self._whole.values()) > MAX_KEPT_FILES:
+            self._whole.popitem(last=False)
+        return view
 
     def _read_anew(self, candidate: Candidate) -> tuple[View, tuple[str, ...]]:
         if candidate.is_file:
@@ -161,11 +196,12 @@ class Observer:
         look = Look(
             mark=mark,
             listed=len(plate.files),
-            absent=absent,
+            absent=absent[:MAX_KEPT_PROBLEMS],
+            absent_more=max(0, len(absent) - MAX_KEPT_PROBLEMS),
             end=plate.end,
             errors=len(plate.errors),
         )
-        return View(look, plate, sizes)
+        return View(look, plate, sizes, _digest(plate, sizes))
 
     def _plate(self, candidate: Candidate) -> Plate:
         with ShareReader(self.glass.share) as reader:
@@ -219,6 +255,18 @@ class _Remembering:
         if path not in self._folders:
             self._folders[path] = self._reader.is_folder(path)
         return self._folders[path]
+
+
+def _digest(plate: Plate, sizes: Mapping[str, int]) -> str:
+    expected = plate.expected
+    of_plate = (plate.entry, plate.files, plate.planes, plate.identity, plate.end, plate.operator, plate.started_at)
+    of_index = (
+        (expected.name, expected.barcode, sorted(expected.wells), expected.sizes, sorted(expected.other_sizes.items()))
+        if expected
+        else ()
+    )
+    told = repr((of_plate, of_index, sorted(sizes.items())))
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _unreadable(error: RequestError) -> str:
