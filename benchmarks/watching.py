@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -131,7 +130,10 @@ def look_once(root: Path) -> None:
 
 
 def _most_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE
+    """The most memory that this process ever had; ``ru_maxrss`` would be that of the process that started it, too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * _KILOBYTE
 
 
 def _find(root: Path) -> int:
