@@ -179,6 +179,15 @@ def test_nothing_to_watch_is_a_usage_error(host: Host) -> None:
     assert "nothing to watch" in err
 
 
+def test_a_broker_user_that_is_no_lane_needs_one(host: Host) -> None:
+    """Heartbeats and requests could not be told otherwise."""
+    config = host.root / "producer.toml"
+    config.write_text(config.read_text().replace('"phenix1"', '"Phenix 1"', 1))
+    code, _, err = host.run("--once")
+    assert code == Exit.USAGE
+    assert "producer.lane" in err
+
+
 def test_a_state_that_cannot_be_kept_says_what_to_do(host: Host) -> None:
     host.state.mkdir()
     (host.state / "state.sqlite3").mkdir()

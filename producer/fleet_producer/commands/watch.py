@@ -30,7 +30,7 @@ from fleet_common.watching import WatchedFolder
 from fleet_producer.choosing import duration_seconds, show_age
 from fleet_producer.spool import SpoolError
 from fleet_producer.spoolfolder import spool_of
-from fleet_producer.watch.assembling import World, assemble, state_folder
+from fleet_producer.watch.assembling import World, assemble, lane_of, state_folder
 from fleet_producer.watch.lock import Lock
 from fleet_producer.watch.outcomes import Settling
 from fleet_producer.watch.records import Record
@@ -109,8 +109,7 @@ def _publisher(settings: Settings, stack: ExitStack) -> Publisher:
 
 
 def _follower(settings: Settings) -> LiveFollower:
-    lane = settings.producer.lane or settings.broker.user
-    return LiveFollower(broker_address(settings.broker), [lane], broker_names(settings.broker))
+    return LiveFollower(broker_address(settings.broker), [lane_of(settings)], broker_names(settings.broker))
 
 
 def _serve(

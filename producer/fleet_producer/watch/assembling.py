@@ -8,9 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Final
+
+import pydantic
 
 from fleet_common.broker import Publisher
 from fleet_common.errors import RequestError, UsageError
+from fleet_common.messages import Name
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
@@ -22,7 +26,7 @@ from fleet_producer.watch.outbox import Outbox
 from fleet_producer.watch.store import Store
 from fleet_producer.watch.watcher import Breath, Identity, Pulse, Watcher
 
-STATE: str = "watch"
+STATE: Final = "watch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,26 @@ def state_folder(settings: Settings, spool: Spool) -> Path:
     return spool.folder.with_name(f"{STATE}-{spool.folder.name}")
 
 
+def lane_of(settings: Settings) -> str:
+    """The lane in which this host tells how it is.
+
+    Raises:
+        UsageError: The broker user, which is the default, is no name of a lane.
+    """
+    lane = settings.producer.lane or settings.broker.user
+    try:
+        return pydantic.TypeAdapter(Name).validate_python(lane)
+    except pydantic.ValidationError as error:
+        raise UsageError(
+            f"the broker user {lane!r} is no name of a lane: give producer.lane in the settings"
+        ) from error
+
+
 def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publisher, world: World) -> Watcher:
     """Make the watch.
 
     Raises:
-        UsageError: No folder is watched, or one lies in no share.
+        UsageError: No folder is watched, one lies in no share, or there is no lane.
         StateError: The state cannot be read.
     """
     if not settings.watch.folders:
@@ -67,7 +86,7 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
     remembered = list(store.records())
     for one in folders:
         one.remember(remembered)
-    identity = Identity(settings.producer.lane or settings.broker.user, settings.producer.host)
+    identity = Identity(lane_of(settings), settings.producer.host)
     return Watcher(
         folders,
         Outbox(spool, publisher, world.clock, world.monotonic, world.metrics),
