@@ -132,9 +132,8 @@ KITS: Mapping[str, Kit] = {
     "ome-tiff, companion": Kit("ome-tiff", _companion, "fleet_stack.plates.ometiff._write_tiffs"),
     # Every TIFF of these holds the OME-XML of all: too much of it for a large plate.
     "ome-tiff": Kit("ome-tiff", _ometiffs, ""),
-    "ome-zarr 0.4": Kit(
-        "ome-zarr", _omezarr(OmeZarrOptions()), "fleet_stack.plates.omezarr._write_chunks", has_identity=False
-    ),
+    # A large plate of this version has 14,000 files of metadata, twice as many as of the next.
+    "ome-zarr 0.4": Kit("ome-zarr", _omezarr(OmeZarrOptions()), "", has_identity=False),
     "ome-zarr 0.5": Kit(
         "ome-zarr", _omezarr(OmeZarrOptions("0.5")), "fleet_stack.plates.omezarr._write_chunks", has_identity=False
     ),

@@ -135,6 +135,17 @@ class TestExampleFormat:
         (missing,) = problems(plate, measure(share, plate.files))
         assert missing.path == "plate1/B01.tif"
 
+    def test_it_is_short(self) -> None:
+        """Forty lines are what a facility needs."""
+        (text,) = blocks(ROOT / "docs/how-to/write-a-plate-format.md", "python")
+        assert len(text.splitlines()) <= 40
+
+    def test_a_file_outside_the_plate_is_refused(self, example: PlateFormat, tmp_path: Path) -> None:
+        share = self.plate_folder(tmp_path, "0,2,../A03.tif\n")
+        with ShareReader(share) as reader, pytest.raises(Permanent) as caught:
+            example.read(PurePosixPath("plate1/wells.csv"), reader)
+        assert caught.value.reason is Reason.UNSAFE_PATH
+
     def test_it_leaves_other_paths_to_others(self, example: PlateFormat, tmp_path: Path) -> None:
         share = self.plate_folder(tmp_path, "")
         with ShareReader(share) as reader:
