@@ -13,6 +13,8 @@ from fleet_common.exits import Exit
 from fleet_common.plates import Expected, FileProblem, Plane, Plate, Problem, Sizes
 from fleet_producer.platepicture import picture
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate
+from fleet_stack.plates.omezarr import Options as OmeZarrOptions
+from fleet_stack.plates.omezarr import make_omezarr
 
 
 @pytest.fixture
@@ -86,6 +88,19 @@ def test_a_program_is_told_everything(plate: MadePlate, capsys: pytest.CaptureFi
     assert report["wells"] == ["A01", "A02", "A03", "B01", "B02", "B03"]
     assert report["acquisition"] == "no end mark"
     assert len(report["problems"]) == 2
+
+
+def test_what_a_person_should_know_before_the_import_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a Zarr that lacks a chunk of a smaller resolution; nothing is missing, all the same."""
+    spec = PlateSpec(name="P", wells=1, fields=1, channels=2, size=8)
+    made = make_omezarr(tmp_path, spec, OmeZarrOptions("0.5", levels=2))
+    made.smaller[0].unlink()
+    code, out = inspect(capsys, made.folder)
+    assert code == Exit.OK
+    assert "needs_bioformats newer than any release" in out
+    assert "warnings:\n  well A01, field 1: 1 of 2 chunks of the resolution 1 are absent" in out
 
 
 def test_many_problems_are_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,8 @@ from fleet_common.plates import (
     registry,
     well_name,
 )
+from fleet_common.plates.model import NO_READER_YET
+from fleet_common.plates.versions import version_name
 from fleet_common.storage import Share, ShareReader
 
 
@@ -198,3 +200,11 @@ def test_expected_planes_count_every_image_with_its_own_sizes() -> None:
         other_sizes={(0, 1, 1): Sizes(4, 4, 1, 2, 1)},
     )
     assert (expected.images, expected.planes) == (4, 20)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [((8, 3, 0), "8.3.0"), (NO_READER_YET, "newer than any release"), ((), "")]
+)
+def test_versions_of_bioformats_are_named(version: tuple[int, ...], name: str) -> None:
+    """As people write them."""
+    assert version_name(version) == name

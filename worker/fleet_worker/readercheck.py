@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from fleet_common.errors import Reason, failure
 from fleet_common.plates import Plate
+from fleet_common.plates.versions import version_name
 
 
 def check_reader(plate: Plate, version: Callable[[], tuple[int, ...]]) -> None:
@@ -29,10 +30,6 @@ def check_reader(plate: Plate, version: Callable[[], tuple[int, ...]]) -> None:
     if has and has < plate.needs_bioformats:
         raise failure(
             Reason.SERVER_READER_TOO_OLD,
-            f"{plate.entry}: this {plate.format} plate needs Bio-Formats {_named(plate.needs_bioformats)}, "
-            f"the server has {_named(has)}",
+            f"{plate.entry}: this {plate.format} plate needs Bio-Formats {version_name(plate.needs_bioformats)}, "
+            f"the server has {version_name(has)}",
         )
-
-
-def _named(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

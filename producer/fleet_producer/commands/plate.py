@@ -14,6 +14,7 @@ from fleet_common.errors import RequestError
 from fleet_common.exits import Exit
 from fleet_common.plates import End, FileProblem, Plate, damages, odd_sizes, problems, well_name
 from fleet_common.plates.gaps import gaps
+from fleet_common.plates.versions import version_name
 from fleet_common.storage import Share, Shares, measure
 from fleet_common.wholeness import judge_all
 from fleet_producer.platepicture import LEGEND, picture
@@ -72,6 +73,7 @@ def describe_plate(found: Plate, sizes: Mapping[str, int], bad: tuple[FileProble
         "operator": found.operator,
         "instrument": found.instrument,
         "acquisition": {End.UNKNOWN: "no end mark", End.RUNNING: "running", End.ENDED: "ended"}[found.end],
+        "needs_bioformats": version_name(found.needs_bioformats) or "any",
     }
     if found.expected is not None:
         expected = found.expected
@@ -86,6 +88,7 @@ def describe_plate(found: Plate, sizes: Mapping[str, int], bad: tuple[FileProble
             "planes": expected.planes,
         }
     report["instrument_errors"] = [f"{error.where}: {error.state}" for error in found.errors]
+    report["warnings"] = list(found.warnings)
     report["gaps"] = list(gaps(found, bad))
     report["problems"] = [str(problem) for problem in bad]
     return report
@@ -93,7 +96,7 @@ def describe_plate(found: Plate, sizes: Mapping[str, int], bad: tuple[FileProble
 
 def lines_of(report: Mapping[str, Any], found: Plate, bad: tuple[FileProblem, ...]) -> list[str]:
     """The record for people: wells as a picture, problems one a line."""
-    lists = ("wells", "instrument_errors", "gaps", "problems")
+    lists = ("wells", "instrument_errors", "warnings", "gaps", "problems")
     lines = [f"{key:16} {_shown(key, report)}" for key in report if key not in lists and key != "files_there"]
     drawn = picture(found, bad)
     lines += ["", *drawn, LEGEND] if drawn else []
