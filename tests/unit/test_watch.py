@@ -597,6 +597,16 @@ class TestAdaptive:
         bench.watcher.run_once()
         assert len(bench.published) == 1
 
+    def test_once_waits_for_no_share(self, bench: Bench) -> None:
+        """Given a share that goes away while a plate settles, then it ends all the same, and says so."""
+        bench.plate()
+        bench.watch(10)
+        bench.root.rename(bench.folder / "away")
+        bench.time.pass_by(100)
+        bench.watcher.run_once()
+        assert bench.watcher.troubles
+        assert bench.published == []
+
     def test_a_share_that_hangs_is_told(self, bench: Bench) -> None:
         bench.watcher.tick()
         assert bench.watcher.stands_still() is None

@@ -124,8 +124,8 @@ class Folder:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a plate is about to be complete, or the folder could not be seen."""
-        return bool(self.trouble) or any(record.state is State.SETTLING for record in self.records)
+        """Whether a plate is about to be complete, as far as can be seen."""
+        return not self.trouble and any(record.state is State.SETTLING for record in self.records)
 
     def remember(self, records: Iterable[Record]) -> None:
         """Take over what an earlier process knew of the plates of this folder; not of one that is watched below it."""
