@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet_common import wholeness
+from fleet_common import render, wholeness
 from fleet_common.broker import PublishRefused, PublishTimeout
 from fleet_common.errors import UsageError
 from fleet_common.events import Kind
@@ -150,6 +150,7 @@ class TestOnePlate:
         assert "submit --partial" in bench.only.next_action
         (event,) = bench.broker.events
         assert (event.kind, event.source) == (Kind.INCOMPLETE, bench.only.key)
+        assert "submit --partial" in render.detail(event)
         assert event.message is not None
         assert "well A02" in event.message
 

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from fleet_common.broker import BrokerFailure, Outgoing, Publisher, PublishRefused, PublishUnroutable
+from fleet_common.errors import Reason
 from fleet_common.events import Event, Kind
 from fleet_common.heartbeats import Heartbeat, encode_heartbeat
 from fleet_common.producermetrics import ProducerMetrics
@@ -88,6 +89,7 @@ class Outbox:
             lane=lane,
             at=self.clock(),
             source=record.key,
+            reason=Reason.MANIFEST_DIFFERS if kind is Kind.INCOMPLETE else None,
             message=record.why,
             next_action=record.next_action or None,
         )
