@@ -270,6 +270,21 @@ class TestState:
         assert set(bench.published) == before
         assert bool(list(bench.state.glob("*.damaged-*"))) == bool(content)
 
+    def test_a_clock_that_is_set_back_does_not_mix_up_what_was_published(self, bench: Bench) -> None:
+        """Given two measurements in one folder, the second in 1999, then the second is known as the last one."""
+        made = bench.plate()
+        bench.settle()
+        shutil.rmtree(made.folder)
+        bench.watch(30)
+        bench.time.wall = bench.time.wall.replace(year=1999)
+        bench.plate(replace(SMALL, seed=9))
+        bench.watch(400)
+        last = bench.published[-1]
+        assert bench._store is not None
+        known = bench._store.published_from(bench.only.key)
+        assert known is not None
+        assert known.request_id == last
+
     def test_two_watchers_on_one_share(self, bench: Bench, tmp_path: Path) -> None:
         """Given two hosts with a state each, then both publish the same request id."""
         other = Bench(tmp_path, host="acquisition-2")

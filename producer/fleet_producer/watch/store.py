@@ -26,7 +26,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS plates (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS published (
     content TEXT PRIMARY KEY, request_id TEXT NOT NULL, key TEXT NOT NULL, identity TEXT NOT NULL, at TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS published_by_key ON published (key);
 """
 _SELECT: Final = "SELECT content, request_id, key, identity FROM published"
@@ -104,8 +104,8 @@ class Store:
         return self._one(f"{_SELECT} WHERE content = ?", content)
 
     def published_from(self, key: str) -> Published | None:
-        """What was published last from this place; None when nothing was."""
-        return self._one(f"{_SELECT} WHERE key = ? ORDER BY at DESC", key)
+        """What was published last from this place, by the order of writing and no clock; None when nothing was."""
+        return self._one(f"{_SELECT} WHERE key = ? ORDER BY rowid DESC", key)
 
     def publish(self, published: Published, record: Record, at: str) -> None:
         """Remember a plate as published, and what it is for ever, in one step."""
