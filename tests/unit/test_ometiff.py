@@ -119,7 +119,7 @@ def test_a_companion_that_is_not_there_yet_is_missed(there: Memory) -> None:
 def test_of_two_companions_one_must_be_named(there: Memory) -> None:
     """Nobody wants half of what was acquired."""
     there.put("P1/P2.companion.ome", there.files[str(ENTRY)])
-    with pytest.raises(Permanent, match="holds 2 companions") as caught:
+    with pytest.raises(Permanent, match="name the companion of the one") as caught:
         FORMAT.find_entry(PurePosixPath("P1"), there)
     assert caught.value.reason is Reason.UNKNOWN_FORMAT
     assert FORMAT.find_entry(ENTRY, there) == ENTRY

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
 from fleet_common.errors import Reason, failure
+from fleet_common.plates.finding import ends
 from fleet_common.plates.javaorder import java_order
 from fleet_common.plates.model import Plate, Reader
 
@@ -31,8 +32,7 @@ class ContainerFormat:
 
     def find_entry(self, path: PurePosixPath, reader: Reader) -> PurePosixPath | None:
         """Take a file with one of the endings; a folder of such files is no plate."""
-        known = path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-        return path if known and not reader.is_folder(path) else None
+        return path if ends(path.name, ENDINGS) and not reader.is_folder(path) else None
 
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
         """See :class:`fleet_common.plates.PlateFormat`.

@@ -9,12 +9,12 @@ reads the plan, :mod:`names` knows the names of files, :mod:`layout` makes wells
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
-from fleet_common.errors import Reason, RequestError, failure
+from fleet_common.errors import Reason, failure
 from fleet_common.names import printable
+from fleet_common.plates.finding import ends, first_bytes, named, refuse_several
 from fleet_common.plates.imagexpress.htd import Plan, parse
 from fleet_common.plates.imagexpress.layout import Layout, lay_out
 from fleet_common.plates.imagexpress.names import THUMB, thumbnails
@@ -43,10 +43,10 @@ class ImageXpressFormat:
         """
         if not reader.is_folder(path):
             return _outermost(path, reader) if _is_htd(path, reader) else None
-        found = [path / name for name in _entries(reader.names(path).files)]
+        found = [path / name for name in named(reader.names(path).files, ENDING)]
         if not found or not _is_htd(found[0], reader):
             return None
-        _refuse_several(path, found)
+        refuse_several(path, found, "HTD")
         return _outermost(found[0], reader)
 
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
@@ -70,30 +70,12 @@ class ImageXpressFormat:
         )
 
 
-def _entries(names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if name.lower().endswith(ENDING) and not name.startswith("."))
-
-
 def _is_htd(path: PurePosixPath, reader: Reader) -> bool:
     """By its name and first bytes; an empty file may become one, and one in UTF-16 is refused with a reason."""
-    if not _entries([path.name]):
+    if not ends(path.name, (ENDING,)):
         return False
-    try:
-        with reader.open(path) as stream:
-            return _MARK in (stream.read(_SNIFF_BYTES) or b"").replace(b"\0", b"")
-    except RequestError as error:
-        if error.reason is Reason.FILE_EMPTY:
-            return True
-        raise
-
-
-def _refuse_several(folder: PurePosixPath, found: list[PurePosixPath]) -> None:
-    if len(found) > 1:
-        names = ", ".join(printable(path.name) for path in found[:5])
-        raise failure(
-            Reason.UNKNOWN_FORMAT,
-            f"the folder {printable(str(folder))} holds {len(found)} plates ({names}): name the HTD of the one",
-        )
+    head = first_bytes(path, reader, _SNIFF_BYTES)
+    return not head or _MARK in head.replace(b"\0", b"")
 
 
 def _outermost(entry: PurePosixPath, reader: Reader) -> PurePosixPath:

@@ -7,12 +7,12 @@ it lists that many. :mod:`stack` reads the XDCE, :mod:`layout` makes wells and p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
-from fleet_common.errors import Reason, RequestError, failure
-from fleet_common.names import printable
+from fleet_common.errors import Reason, failure
+from fleet_common.plates.finding import ends, first_bytes, named, refuse_several
 from fleet_common.plates.incell.layout import Layout, lay_out
 from fleet_common.plates.incell.stack import ImageStack
 from fleet_common.plates.model import End, Expected, Names, Plate, Reader
@@ -40,10 +40,10 @@ class InCellFormat:
         """
         if not reader.is_folder(path):
             return path if _is_xdce(path, reader) else None
-        found = [path / name for name in _entries(reader.names(path).files)]
+        found = [path / name for name in named(reader.names(path).files, ENDING)]
         if not found or not _is_xdce(found[0], reader):
             return None
-        _refuse_several(path, found)
+        refuse_several(path, found, "XDCE")
         return found[0]
 
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
@@ -70,31 +70,12 @@ class InCellFormat:
         )
 
 
-def _entries(names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if name.lower().endswith(ENDING) and not name.startswith("."))
-
-
 def _is_xdce(path: PurePosixPath, reader: Reader) -> bool:
     """By its name and what Bio-Formats looks for in its first 2 kB; an empty file may become one."""
-    if not _entries([path.name]):
+    if not ends(path.name, (ENDING,)):
         return False
-    try:
-        with reader.open(path) as stream:
-            head = stream.read(_SNIFF_BYTES) or b""
-            return any(mark in head for mark in _MARKS)
-    except RequestError as error:
-        if error.reason is Reason.FILE_EMPTY:
-            return True
-        raise
-
-
-def _refuse_several(folder: PurePosixPath, found: list[PurePosixPath]) -> None:
-    if len(found) > 1:
-        names = ", ".join(printable(path.name) for path in found[:5])
-        raise failure(
-            Reason.UNKNOWN_FORMAT,
-            f"the folder {printable(str(folder))} holds {len(found)} plates ({names}): name the XDCE of the one",
-        )
+    head = first_bytes(path, reader, _SNIFF_BYTES)
+    return not head or any(mark in head for mark in _MARKS)
 
 
 def _refuse_small(entry: PurePosixPath, head: bytes) -> None:

@@ -9,12 +9,11 @@ OME-XML, :mod:`layout` makes files, wells and planes of it.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
 from fleet_common.errors import Reason, RequestError, failure
-from fleet_common.names import printable
+from fleet_common.plates.finding import ends, named, refuse_several
 from fleet_common.plates.model import Names, Plate, Reader, SeekableBytes
 from fleet_common.plates.ometiff.layout import lay_out
 from fleet_common.plates.ometiff.ome import OmeXml
@@ -43,13 +42,13 @@ class OmeTiffFormat:
             Permanent: ``unknown-format`` for a folder with several companions: which of its sets is meant?
         """
         if not reader.is_folder(path):
-            return path if _ends(path.name, (COMPANION,)) else _entry_of(path, reader)
+            return path if ends(path.name, (COMPANION,)) else _entry_of(path, reader)
         names = reader.names(path)
-        companions = _paths(path, names, (COMPANION,))
+        companions = _paths(path, names, COMPANION)
         if companions:
-            _refuse_several(path, companions)
+            refuse_several(path, companions, "companion")
             return companions[0]
-        tiffs = _paths(path, names, ENDINGS)
+        tiffs = _paths(path, names, *ENDINGS)
         found = _entry_of(tiffs[0], reader) if tiffs else None
         # One plate in each of many files is many plates.
         return None if found in tiffs[:1] and len(tiffs) > 1 and _is_alone(tiffs[0], reader) else found
@@ -59,7 +58,7 @@ class OmeTiffFormat:
         ome = _read(entry, reader)
         if ome is None:
             raise failure(Reason.FORMAT_BROKEN, f"{entry} is no OME-TIFF: it is cut, or holds no OME-XML")
-        made = lay_out(ome, entry, is_companion=_ends(entry.name, (COMPANION,)))
+        made = lay_out(ome, entry, is_companion=ends(entry.name, (COMPANION,)))
         return Plate(
             format=self.name,
             entry=str(entry),
@@ -74,26 +73,13 @@ class OmeTiffFormat:
         )
 
 
-def _ends(name: str, endings: Sequence[str]) -> bool:
-    return name.lower().endswith(tuple(endings)) and not name.startswith(".")
-
-
-def _paths(folder: PurePosixPath, names: Names, endings: Sequence[str]) -> list[PurePosixPath]:
-    return [folder / name for name in sorted(names.files) if _ends(name, endings)]
-
-
-def _refuse_several(folder: PurePosixPath, found: list[PurePosixPath]) -> None:
-    if len(found) > 1:
-        names = ", ".join(printable(path.name) for path in found[:5])
-        raise failure(
-            Reason.UNKNOWN_FORMAT,
-            f"the folder {printable(str(folder))} holds {len(found)} companions ({names}): name the one",
-        )
+def _paths(folder: PurePosixPath, names: Names, *endings: str) -> list[PurePosixPath]:
+    return [folder / name for name in named(names.files, *endings)]
 
 
 def _entry_of(path: PurePosixPath, reader: Reader) -> PurePosixPath | None:
     """The entry of the set that a TIFF belongs to; None if it is alone and no plate, or cannot be read yet."""
-    if not _ends(path.name, _TIFFS):
+    if not ends(path.name, _TIFFS):
         return None
     try:
         ome = _read(path, reader)
@@ -117,7 +103,7 @@ def _is_alone(path: PurePosixPath, reader: Reader) -> bool:
 def _read(path: PurePosixPath, reader: Reader) -> OmeXml | None:
     """The OME-XML of a companion or of a TIFF; None where a TIFF has none."""
     with reader.open(path) as stream:
-        source: SeekableBytes | None = stream if _ends(path.name, (COMPANION,)) else _described(stream)
+        source: SeekableBytes | None = stream if ends(path.name, (COMPANION,)) else _described(stream)
         if source is None:
             return None
         ome = OmeXml(str(path))

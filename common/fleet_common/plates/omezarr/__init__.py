@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
-from fleet_common.errors import Reason, RequestError
+from fleet_common.plates.finding import first_bytes
 from fleet_common.plates.model import NO_READER_YET, End, Plate, Reader
 from fleet_common.plates.omezarr.layout import lay_out
 from fleet_common.plates.omezarr.metadata import PlateMeta
@@ -59,13 +59,8 @@ class OmeZarrFormat:
 
 def _is_plate(path: PurePosixPath, reader: Reader) -> bool:
     """Whether the metadata speaks of a plate; an empty file at the top of a ``.zarr`` may become one."""
-    try:
-        with reader.open(path) as stream:
-            return b'"plate"' in (stream.read(_SNIFF_BYTES) or b"")
-    except RequestError as error:
-        if error.reason is Reason.FILE_EMPTY:
-            return path.parent.name.lower().endswith(SUFFIX)
-        raise
+    head = first_bytes(path, reader, _SNIFF_BYTES)
+    return b'"plate"' in head if head else path.parent.name.lower().endswith(SUFFIX)
 
 
 def _end(store: Store, plate: PlateMeta) -> End:

@@ -16,6 +16,7 @@ from typing import ClassVar, Final, NamedTuple, TypeVar
 
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.names import printable
+from fleet_common.plates.finding import first_bytes, named
 from fleet_common.plates.model import End, Plate, Reader
 from fleet_common.plates.tiff import extent_of
 from fleet_common.plates.xmlstream import Dialect, Receiver, parse
@@ -72,7 +73,7 @@ class YokogawaFormat:
         if not reader.is_folder(path):
             return path if path.name.lower().endswith(ENDING) else None
         names = frozenset(reader.names(path).files)
-        found = _entries(names)
+        found = named(names, ENDING)
         if not found or not ({DATA, DETAIL} & names or _is_plate(path / found[0], reader)):
             return None
         return path / found[0]
@@ -105,23 +106,14 @@ class YokogawaFormat:
         )
 
 
-def _entries(names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if name.lower().endswith(ENDING) and not name.startswith("."))
-
-
 def _is_plate(path: PurePosixPath, reader: Reader) -> bool:
     """Whether a ``.wpi`` without its measurement is one: it may be the first file that was copied."""
-    try:
-        with reader.open(path) as stream:
-            return b"bts:WellPlate" in (stream.read(_SNIFF_BYTES) or b"")
-    except RequestError as error:
-        if error.reason is Reason.FILE_EMPTY:
-            return True
-        raise
+    head = first_bytes(path, reader, _SNIFF_BYTES)
+    return not head or b"bts:WellPlate" in head
 
 
 def _refuse_second_plate(entry: PurePosixPath, present: Iterable[str]) -> None:
-    found = _entries(present)
+    found = named(present, ENDING)
     if len(found) > 1:
         names = ", ".join(printable(name) for name in found[:5])
         raise failure(
