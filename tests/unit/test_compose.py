@@ -157,7 +157,7 @@ class TestCompose:
 
     def test_shares_are_mounted_read_only_where_the_settings_say(self) -> None:
         for folder in load(FILES / "fleet.toml").shares.values():
-            for name in ("worker", "submit"):
+            for name in ("worker", "submit", "producer"):
                 assert any(mount.endswith(f":{folder}:ro") for mount in services()[name]["volumes"]), name
 
     def test_what_was_submitted_outlives_its_container(self) -> None:
@@ -165,7 +165,8 @@ class TestCompose:
         folder = services()["submit"]["environment"]["OMERO_FLEET_PRODUCER__SPOOL"]
         image = (ROOT / "producer/Dockerfile").read_text(encoding="utf-8")
 
-        assert f"spool:{folder}" in services()["submit"]["volumes"]
+        for name in ("submit", "producer"):
+            assert f"spool:{folder}" in services()[name]["volumes"]
         assert f"OMERO_FLEET_PRODUCER__SPOOL={folder}\n" in image
         assert f"--owner 1000 --group 1000 {folder}\n" in image
 

@@ -73,7 +73,8 @@ class TestPrometheus:
         found = [one for job in read("prometheus.yml")["scrape_configs"] for one in job.get("dns_sd_configs", [])]
         scraped = {name: one["port"] for one in found for name in one["names"]}
 
-        assert {"worker": port, "exporter": port, "producer": port, "rabbitmq": 15692} == scraped
+        ours = dict.fromkeys(("worker", "exporter", "producer", "notify"), port)
+        assert {**ours, "rabbitmq": 15692} == scraped
 
     def test_jobs_are_named_after_services_and_series_say_where_they_are_from(self) -> None:
         for job in read("prometheus.yml")["scrape_configs"]:
