@@ -167,6 +167,8 @@ class TestCompose:
 
         for name in ("submit", "producer"):
             assert f"spool:{folder}" in services()[name]["volumes"]
+        assert "watched:/var/lib/omero-fleet" in services()["producer"]["volumes"]
+        assert "--owner 1000 --group 1000 /var/lib/omero-fleet " in image
         assert f"OMERO_FLEET_PRODUCER__SPOOL={folder}\n" in image
         assert f"--owner 1000 --group 1000 {folder}\n" in image
 
