@@ -38,6 +38,7 @@ class Kind(enum.StrEnum):
     HANDED_BACK = "handed-back"
     IMPORTED = "imported"
     ALREADY_IMPORTED = "already-imported"
+    EXPANDED = "expanded"
     DEAD = "dead"
     CANCELLED = "cancelled"
     REPLAYED = "replayed"
@@ -45,12 +46,20 @@ class Kind(enum.StrEnum):
 
 
 FINAL: Final = frozenset(
-    {Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.DEAD, Kind.CANCELLED, Kind.WITHDRAWN, Kind.DROPPED}
+    {
+        Kind.IMPORTED,
+        Kind.ALREADY_IMPORTED,
+        Kind.EXPANDED,
+        Kind.DEAD,
+        Kind.CANCELLED,
+        Kind.WITHDRAWN,
+        Kind.DROPPED,
+    }
 )
 """Kinds after which nothing more happens by itself."""
 
-SUCCEEDED: Final = frozenset({Kind.IMPORTED, Kind.ALREADY_IMPORTED})
-"""Kinds that nothing can undo."""
+SUCCEEDED: Final = frozenset({Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.EXPANDED})
+"""Kinds that nothing can undo. What was expanded is done: its images and plates are requests of their own."""
 
 
 class Phase(enum.StrEnum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fleet_common.errors import Reason, failure
 from fleet_common.plates import Plate
+from fleet_common.scanning import SCAN
 from fleet_common.targets import Kind, Target
 
 
@@ -17,13 +18,14 @@ def check_fits(plate: Plate, target: Target) -> None:
     Raises:
         Permanent: ``target-mismatch``.
     """
-    is_plate = plate.expected is not None
-    if is_plate and target.kind is not Kind.SCREEN:
+    if plate.format == SCAN:
+        return  # what is in the folder shows when it is expanded
+    if plate.is_plate and target.kind is not Kind.SCREEN:
         raise failure(
             Reason.TARGET_MISMATCH,
             f"{plate.entry} is a plate, and a plate goes into a Screen, not into a {target.kind}",
         )
-    if not is_plate and target.kind is Kind.SCREEN:
+    if not plate.is_plate and target.kind is Kind.SCREEN:
         raise failure(
             Reason.TARGET_MISMATCH,
             f"{plate.entry} is no plate of a known format, and an image goes into a Dataset, not into a Screen",

@@ -35,6 +35,8 @@ _STATE_OF: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.PROGRESS: IN_WORK,
         Kind.IMPORTED: IMPORTED,
         Kind.ALREADY_IMPORTED: IMPORTED,
+        # Done, too: what it held are requests of their own, which count for themselves.
+        Kind.EXPANDED: IMPORTED,
         Kind.DEAD: DEAD,
         Kind.CANCELLED: CANCELLED,
         Kind.WITHDRAWN: WITHDRAWN,

@@ -24,12 +24,13 @@ __all__ = ["OUTCOMES", "PREFIX", "PUBLISHED", "ROLES", "SLOT_KINDS", "Metrics", 
 OUTCOMES: Final = (
     Kind.IMPORTED,
     Kind.ALREADY_IMPORTED,
+    Kind.EXPANDED,
     Kind.DEAD,
     Kind.CANCELLED,
     Kind.RETRIED,
     Kind.HANDED_BACK,
 )
-WITHOUT_REASON: Final = (Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.CANCELLED)
+WITHOUT_REASON: Final = (Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.EXPANDED, Kind.CANCELLED)
 HANDED_BACK: Final = (Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING, Reason.CRASH_SUSPECT)
 SLOT_KINDS: Final = ("upload", "create", "staged", "import")
 ROLES: Final = ("consume", "publish")

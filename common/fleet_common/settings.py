@@ -138,6 +138,17 @@ class WorkerSettings(Group):
     """The longest server side import; must stay below the queues' consumer time-out of 7 days."""
 
 
+class ScanSettings(Group):
+    """Bio-Formats in the worker, for files that no plate format knows; see ``docs/explanation/scan.md``."""
+
+    jar: Path | None = None
+    """``bioformats_package.jar``, best of the server's version; without it a worker cannot do scans. Needs a JDK."""
+    memory_mb: Annotated[int, Field(ge=64, le=65536)] = 512
+    """Heap of the Java process, in MiB."""
+    answer_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """How long the reader may take for one file before it is killed."""
+
+
 class ProducerSettings(Group):
     """One acquisition host."""
 
@@ -191,6 +202,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     omero: OmeroSettings = OmeroSettings()
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    scan: ScanSettings = ScanSettings()
     producer: ProducerSettings = Field(default_factory=ProducerSettings)
     watch: WatchSettings = WatchSettings()
     metrics: MetricsSettings = MetricsSettings()

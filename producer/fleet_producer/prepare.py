@@ -11,19 +11,21 @@ from datetime import datetime
 from pathlib import Path
 
 from fleet_common.assembling import Order, Prepared, build, check_files, sample_digest
+from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.fitting import check_fits
 from fleet_common.plates import Plate, detect
-from fleet_common.storage import Share, ShareReader, Shares
+from fleet_common.scanning import as_plate, list_folder
+from fleet_common.storage import Share, ShareReader, Shares, summarise
 from fleet_common.targets import parse_target
 
 __all__ = ["Order", "Prepared", "build", "check_files", "look_at", "prepare", "sample_digest"]
 
 
 def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], datetime]) -> Prepared:
-    """Make the request for one plate or file.
+    """Make the request for one plate or file, or for the scan of a folder that no format knows.
 
     Args:
-        path: A plate's folder, its entry file, or a single file.
+        path: A plate's folder, its entry file, a single file, or a folder of anything that Bio-Formats reads.
         shares: Where shares are mounted on this host.
         order: What is wanted.
         clock: The present time, in UTC.
@@ -31,10 +33,24 @@ def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], dateti
     Raises:
         RequestError: The files are not fit for import; the reason says why.
     """
-    share, plate = look_at(path, shares)
+    try:
+        share, plate = look_at(path, shares)
+    except RequestError as error:
+        if error.reason is not Reason.UNKNOWN_FORMAT:
+            raise
+        return _prepare_scan(path, shares, order, clock())
     check_fits(plate, parse_target(order.target))
     summary = check_files(share, plate, partial=bool(order.partial_by))
     return build(share, plate, summary, order, clock())
+
+
+def _prepare_scan(path: Path, shares: Shares, order: Order, now: datetime) -> Prepared:
+    """A request that a worker expands; it checks the files of each of its requests."""
+    name, folder = shares.locate(path)
+    if not folder.parts:
+        raise failure(Reason.UNSAFE_PATH, f"{path} is a whole share: submit one folder of it at a time")
+    entries = list_folder(shares[name], str(folder))
+    return build(shares[name], as_plate(str(folder), entries), summarise(entries), order, now)
 
 
 def look_at(path: Path, shares: Shares) -> tuple[Share, Plate]:

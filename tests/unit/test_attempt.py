@@ -18,9 +18,10 @@ from fleet_common.metrics import fleet_version
 from fleet_common.storage import ManifestEntry, Shares, summarise
 from fleet_common.targets import parse_target
 from fleet_worker.adoption import POLL_SECONDS
-from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.attempt import Attempt
 from fleet_worker.checks import Checks
-from fleet_worker.files import FilesHere, find_files
+from fleet_worker.files import FilesHere, ReadGroup, find_files
+from fleet_worker.job import Job, Outcome
 from fleet_worker.omero.facts import SpecFile
 from fleet_worker.omero.state import State
 from fleet_worker.reporting import Reporter
@@ -312,8 +313,8 @@ def test_a_failure_before_there_is_a_fileset_deletes_nothing(worker: FakeWorker,
 def needs_newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is a plate that only a newer Bio-Formats reads."""
 
-    def find_newer(request: ImportRequest, shares: Shares) -> FilesHere:
-        found = find_files(request, shares)
+    def find_newer(request: ImportRequest, shares: Shares, read_group: ReadGroup) -> FilesHere:
+        found = find_files(request, shares, read_group)
         return replace(found, plate=replace(found.plate, needs_bioformats=(7, 3, 1)))
 
     monkeypatch.setattr("fleet_worker.attempt.find_files", find_newer)

@@ -23,8 +23,9 @@ from support.chart import (
     settings_of,
 )
 
-# What the chart leaves at the default: a host's own name, what belongs to producers, and what never stands in a file.
-NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify"}
+# What the chart leaves at the default: a host's own name, what belongs to producers, what never stands in a file, and
+# scans, for which an image needs Java and Bio-Formats: one that has them names them in its own environment.
+NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify", "scan"}
 
 
 @pytest.fixture(params=CASES)

@@ -272,7 +272,7 @@ def test_the_newest_batch_counts_when_a_request_was_submitted_twice() -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_a_status_is_final_when_nothing_more_happens_by_itself(kind: Kind) -> None:
     """Those who wait go home on these, and only on these."""
-    ends = {"imported", "already-imported", "dead", "cancelled", "withdrawn", "dropped"}
+    ends = {"imported", "already-imported", "expanded", "dead", "cancelled", "withdrawn", "dropped"}
     assert fold([an_event(kind)]).is_final == (str(kind) in ends)
     assert {str(one) for one in FINAL} == ends
 

@@ -10,10 +10,17 @@ import pytest
 
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
 from fleet_common.messages import ImportRequest, Manifest, Partial
+from fleet_common.plates import Plate
 from fleet_common.storage import ManifestEntry, Share, Shares, summarise
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate
 from fleet_worker.files import find_files
+from fleet_worker.scan.groups import GROUP
 from support.builders import a_request, a_source
+
+
+def no_group(_share: Share, path: str) -> Plate:
+    """Bio-Formats is asked about groups only."""
+    raise AssertionError(path)
 
 
 @dataclass
@@ -36,7 +43,7 @@ class Mount:
     def find(self, entry: str, plate_format: str = "file", target: str = "Dataset:id:5") -> tuple[ManifestEntry, ...]:
         """What the worker finds."""
         request = self.request(entry, plate_format, target)
-        return find_files(request, Shares([Share("hcs", self.root)])).entries
+        return find_files(request, Shares([Share("hcs", self.root)]), no_group).entries
 
 
 @pytest.fixture
@@ -75,7 +82,7 @@ class PlateMount:
         request = self.mount.request(entry, "harmony", "Screen:id:5")
         source = request.source.model_copy(update={"partial": Partial(missing=2, decided_by="alice")})
         request = request.model_copy(update={"source": source})
-        return find_files(request, Shares([Share("hcs", self.mount.root)])).entries
+        return find_files(request, Shares([Share("hcs", self.mount.root)]), no_group).entries
 
     def refused(self) -> RequestError:
         """How the worker refuses it."""
@@ -210,3 +217,31 @@ def test_a_plate_that_lacks_files_is_not_partial_unless_somebody_decided_so(plat
     gone.unlink()
     plate.mount.see(*(file for file in plate.made.files if file != gone))
     assert plate.refused().reason is Reason.MANIFEST_DIFFERS
+
+
+def test_a_group_is_listed_by_bioformats_again(tmp_path: Path) -> None:
+    """Given a request for a group, then its files are those that Bio-Formats names on this mount."""
+    made = Mount(tmp_path)
+    files = [tmp_path / "set-1.x", tmp_path / "set-1.y"]
+    for file in files:
+        file.write_bytes(b"x")
+    made.see(*files)
+    group = Plate(GROUP, "set-1.x", "reader", ("set-1.x", "set-1.y"))
+    request = made.request("set-1.x", GROUP, "Dataset:id:5")
+    found = find_files(request, Shares([Share("hcs", tmp_path)]), lambda _share, _path: group)
+    assert (found.plate, [entry.path for entry in found.entries]) == (group, ["set-1.x", "set-1.y"])
+
+
+def test_a_group_of_other_files_than_the_manifests_is_not_imported(tmp_path: Path) -> None:
+    """Given a file of the group that is not visible here yet, then it is waited for."""
+    made = Mount(tmp_path)
+    files = [tmp_path / "set-1.x", tmp_path / "set-1.y"]
+    for file in files:
+        file.write_bytes(b"x")
+    made.see(*files)
+    part = Plate(GROUP, "set-1.x", "reader", ("set-1.x",))
+    with pytest.raises(Transient) as caught:
+        find_files(
+            made.request("set-1.x", GROUP, "Dataset:id:5"), Shares([Share("hcs", tmp_path)]), lambda _share, _path: part
+        )
+    assert caught.value.reason is Reason.MANIFEST_DIFFERS

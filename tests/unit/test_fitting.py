@@ -10,6 +10,8 @@ from fleet_common.plates import Expected, Plate, Sizes
 from fleet_common.targets import parse_target
 
 IMAGE = Plate("file", "a.tif", "", ("a.tif",))
+WELLS = Plate("bio-formats", "a.c01", "reader", ("a.c01",), has_wells=True)
+SCAN = Plate("scan", "run", "", ("run/a.tif",))
 PLATE = Plate(
     "harmony",
     "Index.idx.xml",
@@ -24,6 +26,9 @@ PLATE = Plate(
     [
         (PLATE, "Screen:id:5"),
         (PLATE, "Screen:+name:X"),
+        (WELLS, "Screen:id:5"),
+        (SCAN, "Screen:id:5"),
+        (SCAN, "Dataset:id:5"),
         (IMAGE, "Dataset:id:5"),
         (IMAGE, "Dataset:@name:X"),
         (IMAGE, "Project:name:P/Dataset:name:D"),
@@ -39,6 +44,7 @@ def test_plates_go_into_screens_and_images_into_datasets(found: Plate, target: s
     [
         (PLATE, "Dataset:id:5", "is a plate, and a plate goes into a Screen, not into a Dataset"),
         (PLATE, "Project:name:P/Dataset:name:D", "is a plate, and a plate goes into a Screen, not into a Dataset"),
+        (WELLS, "Dataset:id:5", "is a plate, and a plate goes into a Screen, not into a Dataset"),
         (IMAGE, "Screen:id:5", "is no plate of a known format, and an image goes into a Dataset, not into a Screen"),
     ],
 )

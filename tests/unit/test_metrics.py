@@ -22,7 +22,7 @@ LANE = {"lane": "hcs"}
 KNOWN: list[tuple[str, dict[str, str]]] = [
     *(
         ("requests_total", {"outcome": str(kind), "reason": "", **LANE})
-        for kind in ("imported", "already-imported", "cancelled")
+        for kind in ("imported", "already-imported", "expanded", "cancelled")
     ),
     *(("requests_total", {"outcome": "dead", "reason": str(reason), **LANE}) for reason in Reason),
     *(("requests_total", {"outcome": "retried", "reason": str(reason), **LANE}) for reason in Reason),

@@ -15,9 +15,10 @@ from fleet_common.messages import ImportRequest
 from fleet_common.plates import Plane
 from fleet_common.storage import Shares
 from fleet_worker.annotations import WARNINGS, result_from
-from fleet_worker.attempt import Attempt, Job, Outcome
+from fleet_worker.attempt import Attempt
 from fleet_worker.checks import Checks
-from fleet_worker.files import FilesHere, find_files
+from fleet_worker.files import FilesHere, ReadGroup, find_files
+from fleet_worker.job import Job, Outcome
 from fleet_worker.omero.facts import PlateFacts, WellFacts
 from fleet_worker.omero.state import State
 from fleet_worker.reporting import Reporter
@@ -39,8 +40,8 @@ class Lock:
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWorker]:
     """A worker that finds its request imported by another, who died before it was verified: a plate of one plane."""
 
-    def find_plate(request: ImportRequest, shares: Shares) -> FilesHere:
-        found = find_files(request, shares)
+    def find_plate(request: ImportRequest, shares: Shares, read_group: ReadGroup) -> FilesHere:
+        found = find_files(request, shares, read_group)
         return replace(found, plate=replace(found.plate, planes=(Plane(0, 0, 0, 0, 0, 0, PATH),)))
 
     monkeypatch.setattr("fleet_worker.attempt.find_files", find_plate)

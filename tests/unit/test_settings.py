@@ -179,9 +179,8 @@ def test_a_variable_of_no_group_is_named_with_the_groups(
         load()
     assert str(caught.value) == (
         f"settings: {variable} is no setting: the group {group!r} is none of OMERO_FLEET_BROKER, OMERO_FLEET_OMERO, "
-        "OMERO_FLEET_WORKER, OMERO_FLEET_PRODUCER, OMERO_FLEET_WATCH, OMERO_FLEET_METRICS, OMERO_FLEET_EXPORTER, "
-        "OMERO_FLEET_NOTIFY, "
-        "OMERO_FLEET_LOG, OMERO_FLEET_SHARES"
+        "OMERO_FLEET_WORKER, OMERO_FLEET_SCAN, OMERO_FLEET_PRODUCER, OMERO_FLEET_WATCH, OMERO_FLEET_METRICS, "
+        "OMERO_FLEET_EXPORTER, OMERO_FLEET_NOTIFY, OMERO_FLEET_LOG, OMERO_FLEET_SHARES"
     )
 
 

@@ -12,7 +12,14 @@ from fleet_common.plates import Expected, Plate, Sizes
 from fleet_common.storage import ManifestEntry
 from fleet_common.targets import Kind
 from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, ResolvedTarget, WellFacts
-from fleet_worker.verification import MAX_TOLD, file_problems, image_problems, target_problems, verify
+from fleet_worker.verification import (
+    MAX_TOLD,
+    file_problems,
+    image_problems,
+    series_problems,
+    target_problems,
+    verify,
+)
 
 ENTRIES: Final = (
     ManifestEntry("phenix1/P1/Images/Index.idx.xml", 900),
@@ -247,3 +254,26 @@ def test_a_target_that_was_deleted_during_the_import_fails_the_verification() ->
         verify(PLATE, ENTRIES, HASHES, facts, SCREEN)
     assert caught.value.reason is Reason.VERIFICATION_FAILED
     assert str(caught.value) == f"Fileset:7: Plate:51 is {GONE_SCREEN}"
+
+
+SEEN: Final = tuple(Sizes(8, 6, 3, 2, 1) for _ in IMAGES)
+
+
+def test_images_as_bioformats_made_them_have_no_difference() -> None:
+    """Nor those of which nothing is known."""
+    assert series_problems(SEEN, IMAGES) == []
+    assert series_problems((), IMAGES) == []
+    verify(replace(PLATE, expected=None, images=SEEN), ENTRIES, HASHES, HELD, SCREEN)
+
+
+def test_an_image_less_than_bioformats_made_is_told() -> None:
+    """The server made fewer series of the same files."""
+    assert series_problems(SEEN, IMAGES[:3]) == ["3 images instead of 4"]
+    with pytest.raises(NeedsOperator, match="4 images instead of 1"):
+        verify(replace(PLATE, expected=None, images=SEEN[:1]), ENTRIES, HASHES, HELD, SCREEN)
+
+
+def test_an_image_of_another_size_than_bioformats_saw_is_told() -> None:
+    """By its number in the file."""
+    images = (IMAGES[0], image(102, size_z=1), *IMAGES[2:])
+    assert series_problems(SEEN, images) == ["image 2 is (8, 6, 1, 2, 1) instead of (8, 6, 3, 2, 1) (x, y, z, c, t)"]

@@ -17,13 +17,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import structlog
 
 from fleet_common.errors import NeedsOperator, Reason, RequestError, failure
 from fleet_common.events import Kind, Phase, Result
-from fleet_common.messages import ImportRequest
 from fleet_common.metrics import fleet_version
 from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
@@ -32,6 +32,7 @@ from fleet_worker.allow import check_allowed
 from fleet_worker.annotations import provenance, refusal, result_of
 from fleet_worker.checks import Checks
 from fleet_worker.files import FilesHere, find_files
+from fleet_worker.job import Job, Outcome
 from fleet_worker.omero.facts import ImportedFacts, ImportSpec, OwnerIds, ResolvedTarget, SpecFile
 from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.state import FilesetState
@@ -41,6 +42,7 @@ from fleet_worker.readercheck import check_reader
 from fleet_worker.reconcile import Plan, Step, elect, plan
 from fleet_worker.reporting import Reporter
 from fleet_worker.sampling import choose, look
+from fleet_worker.scanning import read_group
 from fleet_worker.serverside import ServerSide
 from fleet_worker.slots import asking, slot
 from fleet_worker.verification import verify
@@ -48,23 +50,6 @@ from fleet_worker.verification import verify
 _LOG = structlog.get_logger()
 _TARGET_SECONDS: Final = 120.0
 _NOTHING_CAN_BE_DELETED: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a successful attempt ended: ``imported`` or ``already-imported``, and with what."""
-
-    kind: Kind
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What an attempt is about: the request, the lane it came from, and the number of the attempt."""
-
-    request: ImportRequest
-    lane: str
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +79,17 @@ class Attempt:
             check_allowed(self._request, self._job.lane, self._parts.settings.worker.lanes)
             owner = self._parts.gateway.check_owner(self._request.owner.user, self._request.owner.group)
             found = self._reconcile(owner)
-            files = None if found.verified else find_files(self._request, self._parts.shares)
+            files = None if found.verified else self._find_files()
             if files is not None and found.step is Step.IMPORT:
                 check_reader(files.plate, self._parts.gateway.bioformats_version)
         with self._session(owner) as session:
             if files is None or found.step is Step.ADOPT_COMPLETE:
                 return self._adopt(session, files, found.fileset_id)
             return self._import(session, owner, files)
+
+    def _find_files(self) -> FilesHere:
+        ask = partial(read_group, self._parts.scanner, stop=self._check)
+        return find_files(self._request, self._parts.shares, ask)
 
     @contextmanager
     def _session(self, owner: OwnerIds) -> Iterator[OwnerSession]:
@@ -111,7 +100,7 @@ class Attempt:
             yield session
 
     def _reconcile(self, owner: OwnerIds) -> Plan:
-        """Find what earlier attempts left, wait for what the server still has of it, and remove the debris.
+        """Find what earlier attempts left, wait for what the server still has, and remove the debris.
 
         Nobody wants a cancelled request's import; one that is complete by now is its result all the same.
         """

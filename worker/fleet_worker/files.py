@@ -7,8 +7,8 @@ the digest of what is seen here, empty files are empty at the producer's too, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.fitting import check_fits
@@ -24,6 +24,9 @@ from fleet_common.storage import (
     measure,
     summarise,
 )
+from fleet_worker.scan.groups import GROUP
+
+ReadGroup = Callable[[Share, str], Plate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,13 @@ class FilesHere:
     entries: tuple[ManifestEntry, ...]
 
 
-def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
+def find_files(request: ImportRequest, shares: Shares, read_group: ReadGroup) -> FilesHere:
     """List the files of a request on this host.
+
+    Args:
+        request: What is asked for.
+        shares: Where they are mounted.
+        read_group: Asks Bio-Formats for a group of files that no plate format knows.
 
     Raises:
         Permanent: The path is unsafe, the format broken or unknown here, the target does not fit, or ``file-empty`` for
@@ -44,7 +52,7 @@ def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
         Transient: ``manifest-differs`` while the files are not, or not yet, as the manifest says.
     """
     share = shares[request.source.share]
-    plate = _read(request, share)
+    plate = _read(request, share, read_group)
     check_fits(plate, request.parsed_target)
     sizes = measure(share, plate.files)
     if request.source.partial is not None:
@@ -62,8 +70,10 @@ def find_files(request: ImportRequest, shares: Shares) -> FilesHere:
     return FilesHere(share, plate, entries)
 
 
-def _read(request: ImportRequest, share: Share) -> Plate:
-    entry = PurePosixPath(str(check_relative(request.source.path)))
+def _read(request: ImportRequest, share: Share, read_group: ReadGroup) -> Plate:
+    entry = check_relative(request.source.path)
+    if request.source.format == GROUP:
+        return read_group(share, str(entry))
     try:
         with ShareReader(share) as reader:
             return plate_format(request.source.format).read(entry, reader)

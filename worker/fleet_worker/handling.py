@@ -13,9 +13,12 @@ from fleet_common.broker import Delivery, submitted_by
 from fleet_common.errors import Permanent, Reason, RequestError, Transient, failure
 from fleet_common.events import Event
 from fleet_common.messages import ImportRequest, decode
-from fleet_worker.attempt import Attempt, Job
+from fleet_common.scanning import SCAN
+from fleet_worker.attempt import Attempt
 from fleet_worker.checks import Checks
 from fleet_worker.crashes import CRASH_LIMIT, Course, Judgement
+from fleet_worker.expansion import Expansion
+from fleet_worker.job import Expanded, Job, Outcome
 from fleet_worker.parts import Parts
 from fleet_worker.reporting import Reporter
 from fleet_worker.settling import (
@@ -120,7 +123,7 @@ class Handler:
     def _locked(self, delivery: Delivery, job: Job, reporter: Reporter, check: Checks) -> None:
         reporter.started()
         try:
-            outcome = Attempt(self._parts, job, reporter, check).run()
+            outcome = self._run(delivery, job, reporter, check)
         except RequestError as error:
             self._fail(delivery, reporter, job, error)
             return
@@ -131,7 +134,14 @@ class Handler:
             self._fail(delivery, reporter, job, failure(Reason.INTERNAL_ERROR, f"{type(defect).__name__}: {defect}"))
             return
         settle_success(self._parts, delivery, reporter, outcome)
-        reporter.succeeded(outcome.kind, outcome.result)
+        if isinstance(outcome, Outcome):
+            reporter.succeeded(outcome.kind, outcome.result)
+
+    def _run(self, delivery: Delivery, job: Job, reporter: Reporter, check: Checks) -> Outcome | Expanded:
+        if job.request.source.format != SCAN:
+            return Attempt(self._parts, job, reporter, check).run()
+        submitter = submitted_by(delivery, self._parts.settings.worker.fleet_users)
+        return Expansion(self._parts, job, submitter, reporter, check).run()
 
     def _fail(self, delivery: Delivery, reporter: Reporter, job: Job, error: RequestError) -> None:
         decision = settle_failure(self._parts, delivery, error, reporter.event, job.number)

@@ -13,6 +13,7 @@ from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
 from fleet_common.storage import Shares
 from fleet_worker.omero.gateway import Gateway
+from fleet_worker.scan import Scanner
 from fleet_worker.uploads import UploadPool
 
 
@@ -30,6 +31,7 @@ class Parts:
     """The parts of one worker.
 
     Attributes:
+        scanner: Bio-Formats, for what no plate format knows; None where this worker has none.
         cancelled: Who cancelled a request and why; None while nobody has. Asked often, so it must be quick.
         clock: The time that is told.
         monotonic: The time that waits are measured by.
@@ -44,6 +46,7 @@ class Parts:
     publisher: Publisher
     uploads: UploadPool
     metrics: Metrics
+    scanner: Scanner | None = None
     cancelled: Callable[[ImportRequest], str | None] = nobody_cancels
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic

@@ -136,6 +136,11 @@ class Reporter:
         self._files.inc()
         self.tick()
 
+    def alive(self) -> None:
+        """Give a sign of life in a phase that counts nothing, and tell so now and then."""
+        self._beat()
+        self.tick()
+
     def tick(self) -> None:
         """Tell the progress if the last word is old enough."""
         if self._monotonic() - self._told_at >= PROGRESS_SECONDS:

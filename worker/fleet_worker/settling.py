@@ -3,6 +3,7 @@
 ::
 
     imported          event confirmed ─ ack
+    expanded          its requests confirmed ─ event confirmed ─ ack
     retry             copy in the retry tier confirmed ─ event ─ ack
     hand back         the same, or copy in the lane confirmed ─ event ─ ack
     cancel            event confirmed ─ ack
@@ -17,9 +18,9 @@ that is neither settled nor given up would wait unseen until this worker ends.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -35,7 +36,6 @@ from fleet_common.broker import (
 from fleet_common.errors import RULES, RequestError
 from fleet_common.events import Event, Kind, next_seq
 from fleet_common.logs import redact
-from fleet_worker.attempt import Outcome
 from fleet_worker.decisions import Action, Decision, decide
 from fleet_worker.parts import Parts
 from fleet_worker.reporting import Reporter
@@ -55,13 +55,25 @@ MakeEvent = Callable[..., Event]
 T = TypeVar("T")
 
 
-def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome: Outcome) -> None:
-    """Tell that a request is imported, and ack it.
+class Succeeded(Protocol):
+    """How a request ended well: the kind of its event, and what that says."""
+
+    @property
+    def kind(self) -> Kind:
+        """One that nothing can undo."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Fields of the event."""
+
+
+def settle_success(parts: Parts, delivery: Delivery, reporter: Reporter, outcome: Succeeded) -> None:
+    """Tell that a request is imported or expanded, and ack it.
 
     Raises:
         BrokerFailure: The event could not be confirmed; the delivery comes again and is found to be imported.
     """
-    event = reporter.event(outcome.kind, result=outcome.result)
+    event = reporter.event(outcome.kind, **outcome.facts)
     insist(parts, delivery, lambda: _tell_for_certain(parts, event))
     delivery.ack()
     parts.metrics.settled(delivery.lane, outcome.kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleet_common.errors import Reason, failure
-from fleet_common.plates import Expected, Plate, well_name
+from fleet_common.plates import Expected, Plate, Sizes, well_name
 from fleet_common.storage import ManifestEntry
 from fleet_common.targets import Kind
 from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, ResolvedTarget
@@ -38,6 +38,7 @@ def verify(
     found = [
         *file_problems(entries, hashes, facts.files),
         *image_problems(plate.expected, facts),
+        *series_problems(plate.images, facts.images),
         *target_problems(target, facts),
     ]
     if found:
@@ -63,6 +64,20 @@ def image_problems(expected: Expected | None, facts: ImportedFacts) -> list[str]
         return [f"{len(facts.plates)} plates instead of 1"]
     images = {image.id: image for image in facts.images}
     return list(_plate(expected, facts.plates[0], images))
+
+
+def series_problems(sizes: Sequence[Sizes], images: Sequence[ImageFacts]) -> list[str]:
+    """Differences between images as Bio-Formats was seen to make them and those of OMERO; none where none are known."""
+    if not sizes:
+        return []
+    if len(sizes) != len(images):
+        return [f"{len(images)} images instead of {len(sizes)}"]
+    pairs = zip(sizes, images, strict=True)
+    return [
+        f"image {number} is {_held(image)} instead of {tuple(wanted)} (x, y, z, c, t)"
+        for number, (wanted, image) in enumerate(pairs, 1)
+        if _held(image) != tuple(wanted)
+    ]
 
 
 def target_problems(target: ResolvedTarget | None, facts: ImportedFacts) -> list[str]:
@@ -109,7 +124,11 @@ def _plate(expected: Expected, plate: PlateFacts, images: dict[int, ImageFacts])
 
 def _sizes(expected: Expected, position: tuple[int, int, int], image: ImageFacts | None) -> Iterator[str]:
     wanted = expected.sizes_of(position)
-    held = None if image is None else (image.size_x, image.size_y, image.size_z, image.size_c, image.size_t)
+    held = None if image is None else _held(image)
     if held != tuple(wanted):
         row, column, number = position
         yield f"well {well_name(row, column)} field {number + 1} is {held} instead of {tuple(wanted)} (x, y, z, c, t)"
+
+
+def _held(image: ImageFacts) -> tuple[int, int, int, int, int]:
+    return (image.size_x, image.size_y, image.size_z, image.size_c, image.size_t)

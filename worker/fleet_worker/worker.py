@@ -31,6 +31,7 @@ from fleet_worker.handling import Handler
 from fleet_worker.limits import slot_problems
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
+from fleet_worker.scanning import scanner_of
 from fleet_worker.slots import slot_count
 from fleet_worker.sweeper import Sweeper
 from fleet_worker.taker import Taker
@@ -76,6 +77,7 @@ class Worker:
             publisher=self._publisher,
             uploads=UploadPool(settings.worker.parallel_upload, UploadSlots(locks, upload_names, self._metrics)),
             metrics=self._metrics,
+            scanner=scanner_of(settings.scan),
             cancelled=self._cancelled,
         )
         handler = Handler(self._parts, self._gate.close, self._hurry)
@@ -127,6 +129,8 @@ class Worker:
         self._finish(hurry)
         self._taker.close()
         self._parts.uploads.close()
+        if self._parts.scanner is not None:
+            self._parts.scanner.close()
         self._sweeper.stop()
         self._gate.stop()
         self._control.stop()

@@ -183,6 +183,8 @@ class Plate:
         end: Whether the instrument says that it is done.
         needs_bioformats: The first version of Bio-Formats that reads this layout, such as (8, 3, 0); empty for any.
         warnings: What a person should know of the plate before it is imported, although nothing is missing.
+        has_wells: Whether it is a plate although nothing is expected of it.
+        images: Sizes of all images in the order of the reader, where the format knows them but no wells.
     """
 
     format: str
@@ -199,6 +201,13 @@ class Plate:
     end: End = End.UNKNOWN
     needs_bioformats: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    has_wells: bool = False
+    images: tuple[Sizes, ...] = ()
+
+    @property
+    def is_plate(self) -> bool:
+        """Whether OMERO makes a plate of it, and not images alone."""
+        return self.has_wells or self.expected is not None
 
     @property
     def measured_wells(self) -> frozenset[WellPosition]:

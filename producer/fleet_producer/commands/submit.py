@@ -84,6 +84,10 @@ def submit(context: Context, /, paths: tuple[Path, ...], **given: Any) -> int:
     one is not fit, nothing is published (exit 3). Without a confirm in time (exit 4) or without a broker (exit 5) the
     same command may safely be repeated: the same files for the same owner are imported once.
 
+    Any other folder, of 10,000 files at most, becomes one request for a scan: a worker looks with Bio-Formats what it
+    holds, and publishes an import request for each image and plate, in the same batch. Then --wait waits for the scan
+    alone; omero-fleet status --batch shows the rest.
+
     A plate that lacks files is refused. With --partial it is imported without them, and OMERO shows blank planes in
     their place: that somebody decided so is written into the request and beside the plate in OMERO.
 

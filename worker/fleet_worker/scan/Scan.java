@@ -51,6 +51,7 @@ public class Scan {
             // as OMERO's importer does
             reader.setGroupFiles(true);
             reader.setOriginalMetadataPopulated(false);
+            reader.setFlattenedResolutions(false);
             reader.setId(path);
             return result(reader);
         } catch (UnknownFormatException problem) {
