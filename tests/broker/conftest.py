@@ -1,6 +1,6 @@
 """A real RabbitMQ for the tests of fleet_common.broker, with the users and permissions of a facility.
 
-What requests depend on (lanes, fairness, locks, retries, submitting) is tried on every version that the fleet supports,
+What requests depend on (lanes, fairness, locks, publishing, retries) is tried on every version that the fleet supports,
 the rest on 4.0; ``FLEET_TEST_RABBITMQ`` (3.10, 4.0 or newest) chooses one version for all. A stack is called after its
 version, lives with all others and is removed at the end; what a test leaves in queues is purged before the next one.
 """
@@ -21,7 +21,7 @@ from support.rabbit import LANES, Rabbit, install_or_skip
 
 USUAL: Final = "4.0"
 VERSIONS: Final = (USUAL, "3.10", "newest")
-EVERYWHERE: Final = frozenset({"test_fairness", "test_lanes", "test_locks", "test_retry", "test_submit_faults"})
+EVERYWHERE: Final = frozenset({"test_fairness", "test_lanes", "test_locks", "test_publisher", "test_retry"})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

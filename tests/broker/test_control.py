@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from fleet_common import cli
-from fleet_common.broker import OrderReader, Outgoing, Publisher, PublishRefused, apply, publish_order
+from fleet_common.broker import OrderReader, Outgoing, Publisher, PublishRefused, publish_order
 from fleet_common.control import Order, Orders, Verb
 from fleet_common.events import Event, Kind
 from fleet_common.exits import Exit
@@ -202,8 +202,7 @@ def test_a_log_that_was_deleted_and_declared_again_is_read_again(
     give(operator, Verb.PAUSE, "demo")
     watch = watching(round_seconds=1.0)
     assert watch.wait_known(WATCH_SECONDS)
-    rabbit.admin(partial(_delete, NAMES.control_log))
-    apply(rabbit.plain("topology"), LANES)
+    rabbit.renew(NAMES.control_log)
     given = give(operator, Verb.PAUSE, "hcs")
     until(lambda: watch.is_paused("hcs"), WATCH_SECONDS)
     assert not watch.is_paused("demo")
@@ -297,7 +296,3 @@ def _give_some(publisher: Publisher, verbs: tuple[Verb, ...], *, rounds: int) ->
     for _ in range(rounds):
         for verb in verbs:
             give(publisher, verb, "demo")
-
-
-def _delete(name: str, channel: Any, then: Callable[[Any], None]) -> None:
-    channel.queue_delete(name, callback=then)

@@ -142,6 +142,7 @@ def test_who_may_not_read_the_log_is_told_so(rabbit: Rabbit) -> None:
 
 
 def test_an_empty_log_has_no_end(rabbit: Rabbit) -> None:
+    rabbit.renew(NAMES.control_log)
     with StreamReader(rabbit.plain("operator"), NAMES.control_log, backoff=QUICK) as reader:
         assert reader.end() is None
         assert list(reader.messages_to_end()) == []

@@ -21,6 +21,7 @@ from fleet_common.broker import (
     Names,
     Publisher,
     Timing,
+    apply,
 )
 from fleet_common.broker.channels import on_throwaway
 from fleet_stack import parts
@@ -127,6 +128,11 @@ class Rabbit:
         lanes = (queue for lane in LANES for queue in NAMES.lane_queues(lane))
         for queue in (NAMES.dead, *tiers, *lanes):
             link.call(on_throwaway(partial(_purge, queue)), 10)
+
+    def renew(self, queue: str) -> None:
+        """Delete a queue or stream of the topology, and declare it again, empty."""
+        self.admin(lambda channel, then: channel.queue_delete(queue, callback=then))
+        apply(self.plain("topology"), LANES)
 
     def stop_all(self) -> None:
         """Stop what the test has made."""
