@@ -27,6 +27,12 @@ class Story:
         return [event["kind"] for event in self.events if event["kind"] != "progress"]
 
     @property
+    def lines(self) -> list[str]:
+        """The same with reasons and messages, for people."""
+        told = (event for event in self.events if event["kind"] != "progress")
+        return [" ".join(str(event[key]) for key in ("kind", "reason", "message") if event.get(key)) for event in told]
+
+    @property
     def phases(self) -> set[str]:
         """Which phases any attempt entered."""
         return {event["progress"]["phase"] for event in self.events if event["kind"] == "progress"}
@@ -79,12 +85,13 @@ def read_until(
     told = {request_id: Story() for request_id in request_ids}
     deadline = time.monotonic() + deadline_seconds
     for event in _events(facility):
-        if event is not None and event["request_id"] in told:
+        # A heartbeat is about no request.
+        if event is not None and event.get("request_id") in told:
             told[event["request_id"]].events.append(event)
         if enough(told):
             break
         if time.monotonic() > deadline:
-            known = {request_id: story.kinds for request_id, story in told.items()}
+            known = {request_id: story.lines for request_id, story in told.items()}
             raise AssertionError(f"not so far within {deadline_seconds:g} s: {known}")
     return told
 
