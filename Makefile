@@ -39,6 +39,10 @@ soak: install ## a fleet at work while all of it is broken at random (SOAK_MINUT
 faults: install ## break everything under imports, on one broker (BROKER=3.10, 4.0 or newest)
 	FLEET_TEST_RABBITMQ=$(BROKER) $(BIN)/python -m pytest tests/faults
 
+.PHONY: kube-test
+kube-test: install ## install the chart into a real API server (its programs are built once, about 20 minutes)
+	$(BIN)/python -m pytest tests/kube
+
 .PHONY: bench
 bench: install ## measure what the documentation states, where it is not part of demo and tests
 	$(BIN)/python benchmarks/listing.py

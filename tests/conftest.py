@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import structlog
 
-FOLDERS: Final = ("unit", "broker", "omero", "e2e", "faults")
+FOLDERS: Final = ("unit", "broker", "omero", "e2e", "faults", "kube")
 _HERE: Final = Path(__file__).parent
 
 
