@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_common.errors import FleetError, Permanent, Reason
-from fleet_common.plates import Names, Plane, Plate, Sizes
+from fleet_common.plates import Names, Plane, Plate, Sizes, boundedxml
 from fleet_common.plates.harmony import HarmonyFormat, index, layout, xml
 from fleet_common.storage import Share, ShareReader
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate
@@ -339,7 +339,7 @@ def test_a_tag_of_many_megabytes_is_refused_early() -> None:
     stream = Endless(HEAD.encode() + b"<a x='", b"y" * 1000)
     with pytest.raises(Permanent, match="a tag or comment is longer than"):
         xml.parse(stream, str(ENTRY), index.Index(str(ENTRY)))
-    assert stream.given < 4 * xml.MAX_TAG_BYTES
+    assert stream.given < 4 * boundedxml.MAX_TAG_BYTES
 
 
 def test_ever_new_names_are_refused() -> None:
@@ -349,7 +349,8 @@ def test_ever_new_names_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "bound"), [(xml, "MAX_ELEMENTS"), (index, "MAX_IMAGES"), (layout, "MAX_PLANES"), (xml, "MAX_BYTES")]
+    ("module", "bound"),
+    [(xml, "MAX_ELEMENTS"), (index, "MAX_IMAGES"), (layout, "MAX_PLANES"), (boundedxml, "MAX_BYTES")],
 )
 def test_an_index_is_bounded(monkeypatch: pytest.MonkeyPatch, module: object, bound: str) -> None:
     """Elements, images, bytes, and the planes that sparse numbers multiply to."""

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from fleet_common.errors import FleetError, Permanent, Reason, Transient
-from fleet_common.plates import End, Plate, Sizes, plate_format, problems, tiff, xmlstream
+from fleet_common.plates import End, Plate, Sizes, boundedxml, plate_format, problems, tiff, xmlstream
 from fleet_common.plates.yokogawa import layout, records
 from support.yokogawa import (
     DATA,
@@ -445,7 +445,7 @@ def test_a_doctype_is_refused_before_any_entity_is_read(doctype: str, name: str)
 
 
 @pytest.mark.parametrize("tail", [">", ">\r\n\r\n", "> \n\t"])
-@pytest.mark.parametrize("pad", [0, xmlstream.CHUNK_BYTES - 300, xmlstream.CHUNK_BYTES - 100])
+@pytest.mark.parametrize("pad", [0, boundedxml.CHUNK_BYTES - 300, boundedxml.CHUNK_BYTES - 100])
 def test_a_lone_bracket_at_the_end_is_overlooked(tail: str, pad: int) -> None:
     """Instruments write it, and Bio-Formats drops it."""
     text = data(record(), f"<!--{'x' * pad}-->").rstrip()
@@ -475,7 +475,7 @@ def test_a_tag_of_many_megabytes_is_refused_early() -> None:
     stream = Endless(b"<bts:MeasurementData x='", b"y" * 1000)
     with pytest.raises(Permanent, match="a tag or comment is longer than"):
         xmlstream.parse(stream, "x.mlf", records.MeasurementData())
-    assert stream.given < 4 * xmlstream.MAX_TAG_BYTES
+    assert stream.given < 4 * boundedxml.MAX_TAG_BYTES
 
 
 def test_a_plate_costs_little_memory() -> None:
@@ -502,7 +502,7 @@ def test_ever_new_names_are_refused() -> None:
     ("module", "bound"),
     [
         (xmlstream, "MAX_ELEMENTS"),
-        (xmlstream, "MAX_BYTES"),
+        (boundedxml, "MAX_BYTES"),
         (records, "MAX_RECORDS"),
         (records, "MAX_CHANNELS"),
         (records, "MAX_ACTIONS"),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from fleet_common.errors import Reason, failure
 from fleet_common.names import printable
-from fleet_common.plates.harmony.xml import Broken
+from fleet_common.plates.boundedxml import Broken
 
 MAX_IMAGES: Final = 2_000_000
 MAX_ROWS_OR_COLUMNS: Final = 256
