@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
@@ -84,12 +84,14 @@ REQUESTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(REQUESTS)
 def test_what_is_written_is_read_again(request: ImportRequest) -> None:
     """Every valid request survives the wire unchanged."""
     assert decode(encode(request)) == request
 
 
+@settings(deadline=None)
 @given(REQUESTS)
 def test_what_is_written_fits_the_published_schema(request: ImportRequest) -> None:
     """Producers in other languages may rely on the JSON schema."""
