@@ -8,6 +8,7 @@ import pytest
 
 from fleet_common.errors import Permanent, Reason
 from fleet_common.plates import Plate
+from fleet_common.plates.model import NO_READER_YET
 from fleet_worker.omero.bioformats import parsed
 from fleet_worker.readercheck import check_reader
 
@@ -46,6 +47,15 @@ def test_the_version_itself_and_newer_ones_do(has: tuple[int, ...]) -> None:
 def test_a_version_that_is_not_known_refuses_nothing() -> None:
     """It is asked for again once the fileset is registered, when the server tells it for certain."""
     check_reader(a_plate(7, 3, 1), server())
+
+
+@pytest.mark.parametrize(("has", "says"), [((8, 5, 0), "has 8.5.0"), ((), "has one that it did not tell yet")])
+def test_what_no_released_reader_reads_is_refused_by_every_server(has: tuple[int, ...], says: str) -> None:
+    """Without a version that nobody could upgrade to."""
+    with pytest.raises(Permanent, match=f"needs Bio-Formats newer than any release, the server {says}") as caught:
+        check_reader(a_plate(*NO_READER_YET), server(*has))
+    assert caught.value.reason is Reason.SERVER_READER_TOO_OLD
+    assert "99" not in str(caught.value)
 
 
 def test_a_plate_for_any_reader_costs_no_call() -> None:

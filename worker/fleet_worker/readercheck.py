@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from fleet_common.errors import Reason, failure
 from fleet_common.plates import Plate
+from fleet_common.plates.model import NO_READER_YET
 from fleet_common.plates.versions import version_name
 
 
@@ -18,8 +19,8 @@ def check_reader(plate: Plate, version: Callable[[], tuple[int, ...]]) -> None:
 
     Args:
         plate: As its format reads it.
-        version: The server's Bio-Formats, such as (6, 7, 0); empty for one that is not known, which refuses nothing.
-            Called only for a plate that needs one.
+        version: The server's Bio-Formats, such as (6, 7, 0); empty for one that is not known, which refuses only what
+            none reads. Called only for a plate that needs one.
 
     Raises:
         Permanent: ``server-reader-too-old``, naming both versions.
@@ -27,9 +28,9 @@ def check_reader(plate: Plate, version: Callable[[], tuple[int, ...]]) -> None:
     if not plate.needs_bioformats:
         return
     has = version()
-    if has and has < plate.needs_bioformats:
+    if plate.needs_bioformats == NO_READER_YET or (has and has < plate.needs_bioformats):
         raise failure(
             Reason.SERVER_READER_TOO_OLD,
             f"{plate.entry}: this {plate.format} plate needs Bio-Formats {version_name(plate.needs_bioformats)}, "
-            f"the server has {version_name(has)}",
+            f"the server has {version_name(has) if has else 'one that it did not tell yet'}",
         )
