@@ -105,6 +105,15 @@ def test_a_missing_well_is_missed_and_an_empty_well_is_not(kit: Kit, made: Made)
     assert (7, 11) not in plate.expected.wells
 
 
+def test_a_plate_is_one_before_its_first_image(kit: Kit, made: Made) -> None:
+    """Whether anything can be expected of it or not, it goes into a Screen."""
+    for path in set(made.images.values()) - {made.entry}:
+        path.unlink()
+    plate, wrong = missed(kit, made)
+    assert len(wrong) == len(set(made.images.values()) - {made.entry})
+    assert plate.is_plate
+
+
 def test_without_its_entry_a_folder_is_no_plate(kit: Kit, made: Made) -> None:
     """The entry itself is missed by its name, and may come yet."""
     made.entry.unlink()

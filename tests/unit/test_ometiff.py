@@ -165,7 +165,7 @@ def test_images_without_a_plate_have_files_and_no_wells(tmp_path: Path) -> None:
     there = a_set(tmp_path, Options(plate=False))
     there.remove(str(FIRST))
     plate = read(there)
-    assert (plate.expected, plate.planes) == (None, ())
+    assert (plate.expected, plate.planes, plate.is_plate) == (None, (), False)
     assert [str(problem) for problem in problems(plate, there.sizes)] == [f"{FIRST} is missing"]
 
 
@@ -213,6 +213,7 @@ def test_a_plate_that_cannot_be_told_is_not_expected(there: Memory, change: tupl
     """Wells that differ, an image in two wells or in none, two plates: its files are checked all the same."""
     plate = read(changed(there, change))
     assert plate.expected is None
+    assert plate.is_plate
     assert len(plate.files) == 9
 
 

@@ -67,6 +67,7 @@ class ImageXpressFormat:
             expected=_expected(entry, plan, made, reader),
             identity=plan.identity,
             planes=made.planes,
+            has_wells=True,
         )
 
 

@@ -67,6 +67,7 @@ class InCellFormat:
             planes=made.planes,
             end=End.ENDED if len(stack.images) == stack.total else End.RUNNING,
             needs_bioformats=made.needs_bioformats,
+            has_wells=True,
         )
 
 

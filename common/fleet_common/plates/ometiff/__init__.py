@@ -70,6 +70,7 @@ class OmeTiffFormat:
             operator=ome.operator,
             instrument=ome.instrument,
             planes=made.planes,
+            has_wells=bool(ome.plates),
         )
 
 

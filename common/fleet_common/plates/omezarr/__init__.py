@@ -54,6 +54,7 @@ class OmeZarrFormat:
             end=_end(store, plate),
             needs_bioformats=NEEDS[store.version],
             warnings=(*_of_name(entry), *made.warnings),
+            has_wells=True,
         )
 
 

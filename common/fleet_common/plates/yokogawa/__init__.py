@@ -103,6 +103,7 @@ class YokogawaFormat:
             errors=made.errors,
             end=End.ENDED if read.detail and read.detail.end else End.RUNNING,
             needs_bioformats=made.needs_bioformats,
+            has_wells=True,
         )
 
 
