@@ -144,6 +144,18 @@ def test_a_dry_run_publishes_nothing_and_needs_no_broker(
     assert call.out.endswith(" checked hcs/a.tif\n")
 
 
+def test_a_folder_of_no_known_format_becomes_one_scan_and_says_so(broker: Broker, submit: Submitting) -> None:
+    """Given two images in a folder, then one request is published; on stderr it is told from a plate."""
+    (submit.root / "run").mkdir()
+    submit.file("run/a.tif")
+    submit.file("run/b.tif")
+    call = submit(str(submit.root / "run"), "--json")
+    (row,) = call.rows
+    assert (call.code, row["format"], row["source"], row["files"]) == (Exit.OK, "scan", "hcs/run", 2)
+    assert "run: no plate of a known format; a worker looks what its 2 files are (scan)\n" in call.err
+    assert [request.source.path for request in broker.requests] == ["run"]
+
+
 def test_when_one_path_is_not_fit_nothing_is_published(broker: Broker, submit: Submitting) -> None:
     """And every problem is told, with what to do."""
     paths = [submit.file("a.tif"), submit.file("b.tif", b""), str(submit.root / "gone.tif")]

@@ -29,6 +29,7 @@ from fleet_common.messages import (
     SubmittedBy,
     explain,
 )
+from fleet_common.scanning import SCAN
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
 from fleet_common.targets import parse_target
@@ -178,6 +179,7 @@ def _prepare_all(paths: Sequence[Path], shares: Shares, order: Order) -> list[Pr
     for path in paths:
         try:
             prepared.append(prepare(path, shares, order, lambda: datetime.now(UTC)))
+            _tell_of_scan(path, prepared[-1].request)
         except RequestError as error:
             refused += 1
             click.echo(f"{path}: {error.reason}: {error}. {error.rule.next_action}", err=True)
@@ -187,6 +189,13 @@ def _prepare_all(paths: Sequence[Path], shares: Shares, order: Order) -> list[Pr
         click.echo(f"{refused} of {len(paths)} are not fit for import; nothing was published", err=True)
         return None
     return prepared
+
+
+def _tell_of_scan(path: Path, request: ImportRequest) -> None:
+    """A plate whose index is not there yet is such a folder, too: nobody shall take its scan for the plate."""
+    if request.source.format == SCAN:
+        files = request.source.manifest.files
+        click.echo(f"{path}: no plate of a known format; a worker looks what its {files} files are (scan)", err=True)
 
 
 def _publish(settings: Settings, requests: Sequence[ImportRequest], how: How, *, as_json: bool) -> int:
