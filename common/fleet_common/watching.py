@@ -53,6 +53,9 @@ class WatchedFolder(Group):
     """How many folders below ``path`` the plates lie: 1 when each folder in it is a plate, 2 for ``user/plate``."""
     plates: bool = True
     """Whether each folder at ``depth`` is a plate; false where only ``files`` are imported."""
+    scan: bool = False
+    """Whether a worker looks with Bio-Formats what a folder holds that no plate format knows, once it is quiet. Not
+    where plates may get their index last, after a pause."""
     files: tuple[str, ...] = ()
     """Names, with ``*`` and ``?``, of single files to import by themselves, down to ``depth``: ``*.czi``."""
     ignored: tuple[str, ...] = IGNORED_NAMES

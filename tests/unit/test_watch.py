@@ -231,6 +231,28 @@ class TestMany:
         assert bench.sources == ["phenix1/cell.tif"]
         assert bench.broker.requests[0].target == "Dataset:+name:All"
 
+    def test_a_folder_of_unknown_formats_is_left_alone_unless_it_may_be_scanned(self, bench: Bench) -> None:
+        (bench.top / "day1").mkdir()
+        (bench.top / "day1/a.dv").write_bytes(b"cells")
+        bench.settle()
+        assert bench.only.state is State.DISCOVERED
+        assert bench.published == []
+
+    def test_a_folder_of_unknown_formats_is_one_scan(self, bench: Bench) -> None:
+        """Given a folder that may be scanned, then a worker is asked once for all that is in it, also after a move."""
+        bench.watched["scan"] = True
+        bench.rules = (PlateRule(user="alice", group="screening", target="Dataset:+name:{plate}"),)
+        for name in ("a.dv", "b.dv"):
+            (bench.top / "day1/deep").mkdir(parents=True, exist_ok=True)
+            (bench.top / "day1/deep" / name).write_bytes(name.encode())
+        bench.settle()
+        (request,) = bench.broker.requests
+        assert (request.source.format, request.source.path) == ("scan", "phenix1/day1")
+        assert (request.source.manifest.files, request.target) == (2, "Dataset:+name:day1")
+        (bench.top / "day1").rename(bench.top / "monday")
+        bench.watch(4000)
+        assert len(bench.published) == 1
+
     def test_all_of_one_day_are_one_batch(self, bench: Bench) -> None:
         for spec in specs(3):
             bench.plate(spec)

@@ -102,6 +102,7 @@ class Folder:
                 settings.sentinel,
                 check_tiffs=settings.check_tiffs,
                 same_sizes=settings.same_sizes,
+                scan=settings.scan,
             ),
             pulse=parts.pulse,
         )

@@ -19,6 +19,7 @@ import pydantic
 from fleet_common.errors import Reason, RequestError
 from fleet_common.messages import Batch, ImportRequest, Options, Owner, SubmittedBy, explain
 from fleet_common.plates import Plate
+from fleet_common.scanning import SCAN
 from fleet_common.settings import Settings
 from fleet_common.storage import ManifestEntry, Share, digest, entries_of, summarise
 from fleet_producer.completeness import State
@@ -188,11 +189,12 @@ def facts_of(candidate: Candidate, plate: Plate, instrument: str) -> Facts:
 def content_of(candidate: Candidate, share: Share, plate: Plate, entries: tuple[ManifestEntry, ...]) -> str:
     """What a plate is, wherever it lies and whoever may read it: its identity, and its files as seen from its folder.
 
-    A plate without an identity of its own is known by the beginning and the end of its entry file instead.
+    A plate without an identity of its own is known by the beginning and the end of its entry file instead; a folder
+    that is to be scanned by its files alone, for what it calls its identity is its place.
     """
     top = f"{candidate.path}" if candidate.is_file else f"{candidate.path}/"
     inner = digest(ManifestEntry(path.removeprefix(top), size) for path, size in entries)
-    identity = plate.identity or sample_digest(share, plate.entry)
+    identity = "" if plate.format == SCAN else plate.identity or sample_digest(share, plate.entry)
     return hashlib.sha256(f"{plate.format}\0{identity}\0{inner}".encode()).hexdigest()
 
 

@@ -26,6 +26,7 @@ from fleet_common.plates import (
     odd_sizes,
     problems,
 )
+from fleet_common.scanning import as_plate, list_folder
 from fleet_common.storage import OpenFiles, Share, ShareReader, measure
 from fleet_common.wholeness import judge_all, nothing
 from fleet_producer.completeness import Look, Mark
@@ -52,6 +53,7 @@ class Glass:
             before the plate is published; empty for none.
         check_tiffs: Whether to open TIFFs.
         same_sizes: Whether all files of a channel must have one size.
+        scan: Whether a folder that no format knows is given to a worker to look into.
     """
 
     share: Share
@@ -59,6 +61,7 @@ class Glass:
     sentinel: str = ""
     check_tiffs: bool = True
     same_sizes: bool = False
+    scan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,12 @@ class Observer:
     def _plate(self, candidate: Candidate) -> Plate:
         with ShareReader(self.glass.share) as reader:
             remembering: Reader = _Remembering(reader)
-            found, entry = detect(candidate.path, remembering)
+            try:
+                found, entry = detect(candidate.path, remembering)
+            except RequestError as error:
+                if error.reason is not Reason.UNKNOWN_FORMAT or not self.glass.scan:
+                    raise
+                return as_plate(str(candidate.path), list_folder(self.glass.share, str(candidate.path)))
             return found.read(entry, reader)
 
     def _awaited(self, candidate: Candidate) -> str:
