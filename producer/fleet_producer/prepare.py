@@ -36,7 +36,8 @@ def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], dateti
     try:
         share, plate = look_at(path, shares)
     except RequestError as error:
-        if error.reason is not Reason.UNKNOWN_FORMAT:
+        # What is missing of a plate can be decided on only where there is a plate.
+        if error.reason is not Reason.UNKNOWN_FORMAT or order.partial_by:
             raise
         return _prepare_scan(path, shares, order, clock())
     check_fits(plate, parse_target(order.target))

@@ -14,6 +14,7 @@ import pytest
 from fleet_stack import stack
 from fleet_stack.fleet import Fleet, WorkerProcess, stop_all
 from fleet_stack.layout import Layout
+from fleet_stack.omero import jars
 from fleet_stack.plates import tiff
 from fleet_stack.readback import logged_in
 from support.facility import Facility
@@ -47,7 +48,8 @@ def facility() -> Iterator[Facility]:
         shares = {name: layout.state / "shares" / name for name in ("hcs", "confocal")}
         for folder in shares.values():
             folder.mkdir(parents=True, exist_ok=True)
-        fleet = Fleet(description, layout.state / "fleet", shares, LANE_RULES)
+        scan = {"jar": str(jars.bioformats(layout.cache))}
+        fleet = Fleet(description, layout.state / "fleet", shares, LANE_RULES, extra={"scan": scan})
         fleet.apply_topology()
         with logged_in(description.omero, "root") as root:
             yield Facility(layout, fleet, root)

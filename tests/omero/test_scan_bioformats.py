@@ -19,6 +19,7 @@ from fleet_stack.omero import jars
 from fleet_stack.plates import PlateSpec, make_plate
 from fleet_worker.scan import Limits, Refusal, Refused, Scanned, Scanner, bioformats
 from fleet_worker.scan.launching import can_unshare
+from support.ics import ics_pair
 
 pytestmark = pytest.mark.timeout(600)  # the first time, the jar is fetched
 DATA = Path(os.environ.get("FLEET_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -67,6 +68,16 @@ def test_the_entry_of_a_set_names_all_its_files(scanner: Scanner, tmp_path: Path
     assert (said.reader, said.is_plate) == (expected.reader_class, True)
     assert list(said.files) == [str(path) for path in expected.files]
     assert len(said.sizes) == expected.series_count == 2
+
+
+def test_either_file_of_a_pair_names_both(scanner: Scanner, tmp_path: Path) -> None:
+    """Whichever is asked about first: the group is the same."""
+    header, pixels = ics_pair(tmp_path, "pair")
+    for file in (header, pixels):
+        said = scanner.ask(str(file), go_on)
+        assert isinstance(said, Scanned)
+        assert sorted(said.files) == [str(header), str(pixels)]
+        assert said.sizes == (Sizes(16, 16, 1, 1, 1),)
 
 
 def test_a_file_that_is_no_image_is_unknown_and_one_that_is_not_there_fails(scanner: Scanner, tmp_path: Path) -> None:

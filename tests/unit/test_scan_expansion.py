@@ -15,7 +15,7 @@ import structlog.testing
 
 from fleet_common.assembling import Order
 from fleet_common.broker import FIRST_SEEN, REASON, RETRY_REASON, SUBMITTED_BY, BrokerUnavailable
-from fleet_common.errors import RequestError
+from fleet_common.errors import Reason, RequestError
 from fleet_common.events import Kind
 from fleet_common.messages import ImportRequest, Options, Owner, decode, encode
 from fleet_common.scanning import MAX_FILES, SCAN
@@ -303,6 +303,14 @@ def test_an_empty_folder_and_a_whole_share_are_refused(facility: Facility, path:
     """Nobody means that."""
     with pytest.raises(RequestError):
         facility.submitted(path)
+
+
+def test_a_folder_of_no_known_format_cannot_be_partial(facility: Facility) -> None:
+    """Nobody knows what is missing of it."""
+    facility.write("a.tif")
+    with pytest.raises(RequestError) as caught:
+        facility.submitted(partial_by="olga")
+    assert caught.value.reason is Reason.UNKNOWN_FORMAT
 
 
 def test_a_folder_of_too_many_files_is_refused(facility: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
