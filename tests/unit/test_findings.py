@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from fleet_common.errors import Reason, failure
-from fleet_common.settings import LaneRule, OmeroSettings, Settings, WorkerSettings
+from fleet_common.settings import BrokerSettings, LaneRule, OmeroSettings, ScanSettings, Settings, WorkerSettings
 from fleet_worker import findings
-from fleet_worker.checkup import share_problem
+from fleet_worker.checkup import Checkup, share_problem
 from fleet_worker.findings import Verdict
 from fleet_worker.omero.facts import ServerInfo
 from fleet_worker.omero.serverfacts import ServerLimits
+from fleet_worker.scan import Launch, Limits, Scanner
+from support import fake_reader
 
 WEEK_SECONDS = 7 * 86400.0
 
@@ -110,3 +115,43 @@ def test_a_share_that_is_not_mounted_is_found(tmp_path: Path) -> None:
     assert "No such file" in share_problem(tmp_path / "gone")
     found = findings.of_shares({"hcs": "gone"}, {"hcs": tmp_path, "confocal": full})
     assert [one.verdict for one in found] == [Verdict.OK, Verdict.FAIL]
+
+
+def test_a_worker_without_bioformats_is_well_and_says_what_it_cannot_do() -> None:
+    """Most workers need none."""
+    none, some = findings.of_scan(None), findings.of_scan("6.7.0")
+    assert (none.verdict, "scan.jar" in none.text) == (Verdict.OK, True)
+    assert (some.verdict, some.text) == (Verdict.OK, "Bio-Formats 6.7.0 answers")
+
+
+@pytest.fixture
+def checkup() -> Callable[[ScanSettings], Checkup]:
+    """Makes the look at a worker with these settings; no server is asked."""
+    password = SecretStr("hunter2")
+
+    def make(scan: ScanSettings) -> Checkup:
+        broker = BrokerSettings(user="worker", password=password)
+        return Checkup(Settings(broker=broker, omero=OmeroSettings(user="importer", password=password), scan=scan))
+
+    return make
+
+
+def test_a_jar_that_is_not_there_is_found_before_a_worker_starts(
+    checkup: Callable[[ScanSettings], Checkup], tmp_path: Path
+) -> None:
+    """With the setting to correct."""
+    found = checkup(ScanSettings(jar=tmp_path / "none.jar")).of_scan()
+    assert (found.verdict, "scan.jar" in found.advice) == (Verdict.FAIL, True)
+    assert checkup(ScanSettings()).of_scan().verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(("first", "verdict"), [('{"version": "6.7.0"}', Verdict.OK), ("no Java", Verdict.FAIL)])
+def test_bioformats_is_started_to_see_whether_it_answers(
+    checkup: Callable[[ScanSettings], Checkup], monkeypatch: pytest.MonkeyPatch, first: str, verdict: Verdict
+) -> None:
+    """A jar may be there and not fit."""
+    made = Scanner(Launch((sys.executable, fake_reader.__file__, first), Limits(start_seconds=30)))
+    monkeypatch.setattr("fleet_worker.checkup.scanner_of", lambda _settings: made)
+    found = checkup(ScanSettings()).of_scan()
+    assert found.verdict is verdict
+    assert made._child is None

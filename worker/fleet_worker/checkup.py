@@ -15,14 +15,16 @@ from typing import Final, Self
 from fleet_common.broker import BrokerRefused, Link, Locks, Names, exchange_exists, queue_depth
 from fleet_common.broker.topology import describe
 from fleet_common.connect import broker_address, broker_names
-from fleet_common.errors import Reason, RequestError
+from fleet_common.errors import Reason, RequestError, UsageError
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
+from fleet_common.wholeness import nothing
 from fleet_worker import findings
 from fleet_worker.connect import omero_address
 from fleet_worker.findings import Finding, Verdict
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.leftovers import ends_with_time
+from fleet_worker.scanning import scanner_of
 
 CONNECT_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 5.0
@@ -66,6 +68,7 @@ class Checkup:
         """Every check, each as soon as it is done; what cannot be checked after a failure is left out."""
         yield findings.of_settings(self._settings)
         yield from self.of_shares()
+        yield self.of_scan()
         yield from self.of_broker()
         yield from self.of_omero()
 
@@ -73,6 +76,13 @@ class Checkup:
         """Whether every share can be listed."""
         problems = {name: problem for name, root in self._settings.shares.items() if (problem := share_problem(root))}
         return findings.of_shares(problems, self._settings.shares)
+
+    def of_scan(self) -> Finding:
+        """Whether Bio-Formats answers, where it is configured."""
+        try:
+            return self._one("scan", self._scan)
+        except UsageError as error:
+            return findings.fail("scan", str(error), "Correct scan.jar, or install a JDK.")
 
     def of_broker(self) -> Iterator[Finding]:
         """Connection, topology, locks and delivery time-out."""
@@ -120,6 +130,15 @@ class Checkup:
     def _template(self) -> Finding:
         template = self.gateway.folder_template()
         return findings.of_template(template, is_known=ends_with_time(template or ""))
+
+    def _scan(self) -> Finding:
+        scanner = scanner_of(self._settings.scan)
+        if scanner is None:
+            return findings.of_scan(None)
+        try:
+            return findings.of_scan(scanner.start(nothing))
+        finally:
+            scanner.close()
 
     def _topology(self) -> tuple[Finding, ...]:
         wanted = describe(self.names, tuple(self._settings.worker.lanes))

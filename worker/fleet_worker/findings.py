@@ -195,6 +195,17 @@ def of_template(template: str | None, *, is_known: bool) -> Finding:
     )
 
 
+def of_scan(version: str | None) -> Finding:
+    """Whether this worker can do scans.
+
+    Args:
+        version: Of the Bio-Formats that answered; None where the settings name none.
+    """
+    if version is None:
+        return ok("scan", "no Bio-Formats is configured (scan.jar): scans that come here end as unsupported")
+    return ok("scan", f"Bio-Formats {version} answers")
+
+
 def of_shares(problems: Mapping[str, str], roots: Mapping[str, Path]) -> tuple[Finding, ...]:
     """Whether every share is mounted.
 

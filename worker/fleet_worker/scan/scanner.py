@@ -40,6 +40,17 @@ class Scanner:
         self.version = ""
         """Of Bio-Formats; empty until a child has said it."""
 
+    def start(self, stop: Callable[[], None]) -> str:
+        """Start the child unless it runs, and return the version of Bio-Formats.
+
+        Raises:
+            RequestError: As :meth:`ask`.
+        """
+        with self._my_turn(stop):
+            if self._child is None:
+                self._start(stop)
+            return self.version
+
     def ask(self, path: str, stop: Callable[[], None]) -> Answer:
         """What Bio-Formats makes of a file.
 
