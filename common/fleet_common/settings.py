@@ -136,6 +136,9 @@ class WorkerSettings(Group):
     """Planes of a new plate that are read back, to warn of blank ones and of copies of their neighbour; 0 for none."""
     import_deadline_seconds: Annotated[float, Field(gt=0)] = 6 * 86400.0
     """The longest server side import; must stay below the queues' consumer time-out of 7 days."""
+    pod_deletion_cost: bool = False
+    """Whether to tell Kubernetes how many requests are in work, so that a fleet that shrinks loses idle pods first.
+    Needs an account that may patch pods; ``name`` must be the pod's."""
 
 
 class ScanSettings(Group):

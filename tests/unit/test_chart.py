@@ -138,8 +138,13 @@ class TestPods:
                     "capabilities": {"drop": ["ALL"]},
                 }, name
 
-    def test_none_gets_a_token_of_the_cluster(self, values: Values) -> None:
-        assert all(pod["automountServiceAccountToken"] is False for _, pod in pods(values))
+    def test_none_gets_a_token_of_the_cluster_but_to_tell_its_deletion_cost(self, values: Values) -> None:
+        """Given a pod with a token, its account may patch pods here and nothing else."""
+        for _, pod in pods(values):
+            if pod["automountServiceAccountToken"]:
+                (role,) = of_kind(values, "Role", "pod-cost")
+                assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}]
+                assert pod["serviceAccountName"] == role["metadata"]["name"]
         assert all(one["automountServiceAccountToken"] is False for one in of_kind(values, "ServiceAccount"))
 
     def test_every_container_says_what_it_needs(self, values: Values) -> None:

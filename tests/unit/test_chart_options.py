@@ -215,6 +215,38 @@ class TestClasses:
         assert mount["readOnly"] is True
 
 
+class TestDeletionCost:
+    """Pods that tell Kubernetes how much their removal would break."""
+
+    def test_only_the_classes_that_ask_for_it_tell_it(self) -> None:
+        told = {name: pod_of(case("full"), name) for name in ("worker", "worker-inplace")}
+
+        assert told["worker-inplace"]["automountServiceAccountToken"] is True
+        assert told["worker-inplace"]["serviceAccountName"] == "fleet-pod-cost"
+        assert told["worker"]["automountServiceAccountToken"] is False
+        assert settings_of(case("full"), "worker-inplace")["worker"]["pod_deletion_cost"] is True
+        assert settings_of(case("full"))["worker"]["pod_deletion_cost"] is False
+
+    def test_the_binding_gives_the_role_to_that_account(self) -> None:
+        binding = one_of(case("full"), "RoleBinding", "pod-cost")
+        (subject,) = binding["subjects"]
+
+        assert binding["roleRef"]["name"] == one_of(case("full"), "Role", "pod-cost")["metadata"]["name"]
+        assert subject == {"kind": "ServiceAccount", "name": "fleet-pod-cost", "namespace": "imaging"}
+
+    def test_nobody_gets_such_an_account_unasked(self) -> None:
+        assert of_kind(case("minimal"), "Role") == []
+        assert of_kind(case("minimal"), "ServiceAccount", "pod-cost") == []
+
+    def test_the_api_server_is_reached_through_the_network_policy(self) -> None:
+        def ports(name: str) -> set[object]:
+            rules = one_of(case(name), "NetworkPolicy", "network")["spec"]["egress"]
+            return {port["port"] for rule in rules for port in rule["ports"]}
+
+        assert {443, 6443} <= ports("full")
+        assert not {443, 6443} & ports("scaled")
+
+
 class TestProducers:
     """Watchers of shares that the cluster can read."""
 

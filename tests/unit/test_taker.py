@@ -148,6 +148,20 @@ def test_after_the_stop_nothing_is_taken_and_what_is_in_work_goes_on() -> None:
         assert shop.taker.wait_done(DEADLINE_SECONDS)
 
 
+def test_it_knows_how_many_requests_are_in_work() -> None:
+    """Given two in work, when one is done, then one is left; looking for more counts for nothing."""
+    with open_shop(3) as shop:
+        for name in "ab":
+            shop.put(name)
+        assert {shop.next()[0], shop.next()[0]} == {"a", "b"}
+        shop.taker.stop()
+        assert shop.taker.in_work == 2
+        for event in shop.finish.values():
+            event.set()
+        assert shop.taker.wait_done(DEADLINE_SECONDS)
+        assert shop.taker.in_work == 0
+
+
 def test_a_suspect_has_the_worker_for_itself() -> None:
     """Given an idle worker, then nothing else is taken until the suspect is done."""
     with open_shop(2) as shop:

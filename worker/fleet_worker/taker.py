@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event, Thread
 from typing import Final, Protocol
 
@@ -74,6 +74,7 @@ class Taker:
         self._reconnected_at = float("-inf")
         self._serial_until = float("-inf")
         self._guest_alone = False
+        self._begun: set[Future[None]] = set()
 
     def start(self) -> None:
         """Begin to take."""
@@ -96,6 +97,11 @@ class Taker:
     def reconnected(self) -> None:
         """The consuming connection was lost and is there again."""
         self._reconnected_at = self._monotonic()
+
+    @property
+    def in_work(self) -> int:
+        """How many requests are with this worker."""
+        return len(self._begun)
 
     @property
     def problem(self) -> str | None:
@@ -132,6 +138,8 @@ class Taker:
         if judgement.course is not Course.RUN:
             _LOG.warning("a request that workers died of", course=judgement.course, deaths=judgement.deaths)
         done = self._handlers.submit(self._handle, delivery, judgement)
+        self._begun.add(done)
+        done.add_done_callback(self._begun.discard)
         done.add_done_callback(lambda _: self._room.give_back())
 
     def _judge(self, delivery: Delivery) -> Judgement:

@@ -1,14 +1,15 @@
 """The life of a worker: start, take as long as there is room, drain.
 
 Threads and their owners: the taker owns its own and those that handle requests; upload pool and its slots, gate,
-control watch, sweeper, the two broker links, OMERO gateway and health server own theirs. The main thread waits for a
-signal and drains. Order of the drain: not ready ─ stop taking ─ finish what is in work, with heartbeats, locks and
-slots still held ─ hand back the rest ─ close uploads, sweeper, gate, control, OMERO ─ flush events ─ close the
-consuming link, which frees locks and slots, and health.
+control watch, sweeper, pod cost, the two broker links, OMERO gateway and health server own theirs. The main thread
+waits for a signal and drains. Order of the drain: not ready ─ stop taking ─ finish what is in work, with heartbeats,
+locks and slots still held ─ hand back the rest ─ close uploads, sweeper, gate, control, OMERO ─ flush events ─ close
+the consuming link, which frees locks and slots, and health.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from fleet_worker.handling import Handler
 from fleet_worker.limits import slot_problems
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
+from fleet_worker.podcost import Pod, PodCost
 from fleet_worker.scanning import scanner_of
 from fleet_worker.slots import slot_count
 from fleet_worker.sweeper import Sweeper
@@ -96,6 +98,7 @@ class Worker:
         )
         self._metrics.places.set(settings.worker.parallel_filesets)
         self._metrics.breaker_open.set_function(lambda: float(self._gate.broken))
+        self._pod_cost = self._cost_keeper()
         self._health = self._health_server()
 
     def run(self, stop: threading.Event, hurry: threading.Event) -> None:
@@ -113,6 +116,8 @@ class Worker:
         self._gate.start()
         self._sweeper.start()
         self._taker.start()
+        if self._pod_cost:
+            self._pod_cost.start()
         _LOG.info(
             "worker started",
             worker=self._settings.worker.name,
@@ -128,6 +133,8 @@ class Worker:
         self._taker.stop()
         self._finish(hurry)
         self._taker.close()
+        if self._pod_cost:
+            self._pod_cost.stop()
         self._parts.uploads.close()
         if self._parts.scanner is not None:
             self._parts.scanner.close()
@@ -210,6 +217,12 @@ class Worker:
                     self._taker.reconnected()
 
         return changed
+
+    def _cost_keeper(self) -> PodCost | None:
+        if not self._settings.worker.pod_deletion_cost:
+            return None
+        pod = Pod.of_environment(self._settings.worker.name, os.environ)
+        return PodCost(pod.annotate, lambda: self._taker.in_work)
 
     def _health_server(self) -> Health | None:
         if not self._settings.metrics.port:

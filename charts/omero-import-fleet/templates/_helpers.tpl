@@ -65,10 +65,10 @@ which has from `worker` what it does not say. Read it with fromJson.
 {{- $lanes | toJson -}}
 {{- end -}}
 
-{{/* What every pod has: Pod Security "restricted", no token. Takes a dictionary: root, groups (more of them). */}}
+{{/* What every pod has: Pod Security "restricted". Takes a dictionary: root, groups (more of them), token (of the cluster). */}}
 {{- define "fleet.podSecurity" -}}
 {{- $security := .root.Values.security -}}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true

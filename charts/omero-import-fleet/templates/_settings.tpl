@@ -36,6 +36,7 @@ grace_seconds = {{ .worker.graceSeconds | int64 }}
 import_deadline_seconds = {{ .worker.importDeadlineSeconds | int64 }}
 retry_jitter = {{ .worker.retryJitter }}
 sweep_seconds = {{ .worker.sweepSeconds | int64 }}
+pod_deletion_cost = {{ .worker.podDeletionCost }}
 sampled_planes = {{ .worker.sampledPlanes | int64 }}
 {{- range $lane, $rule := .lanes }}
 
