@@ -83,8 +83,9 @@ def test_images_may_lie_in_folders_below(there: Memory) -> None:
     there.put(f"P1/{moved}", there.files["P1/A - 1(fld 1 wv DAPI - DAPI).tif"])
     there.put("P1/sub/t.jpg", b"x")
     there.remove("P1/A - 1(fld 1 wv DAPI - DAPI).tif")
-    changes = ('filename="A - 1(fld 1 wv DAPI - DAPI).tif" thumbnail=""', f'filename="{moved}" thumbnail="sub/t.jpg"')
-    assert read(changed(there, changes)).files[1:3] == (f"P1/{moved}", "P1/sub/t.jpg")
+    named = 'filename="A - 1(fld 1 wv DAPI - DAPI).tif" thumbnail="A - 1(fld 1 wv DAPI - DAPI)_thumb.jpg"'
+    plate = read(changed(there, (named, f'filename="{moved}" thumbnail="sub/t.jpg"')))
+    assert plate.files[1:3] == (f"P1/{moved}", "P1/sub/t.jpg")
 
 
 def test_time_points_with_other_waves_are_images_of_their_own(tmp_path: Path) -> None:
@@ -122,7 +123,8 @@ def test_a_plate_with_gaps_is_refused_once_it_is_at_its_end(there: Memory, made:
     assert caught.value.reason is Reason.UNSUPPORTED
 
 
-IMAGE = '<Image acquisition_time_ms="0.0" filename="A - 1(fld 1 wv DAPI - DAPI).tif" thumbnail="">'
+THUMB = 'thumbnail="A - 1(fld 1 wv DAPI - DAPI)_thumb.jpg"'
+IMAGE = f'<Image acquisition_time_ms="0.0" filename="A - 1(fld 1 wv DAPI - DAPI).tif" {THUMB}>'
 WELL = '<Well label="A - 1"><Row number="1"/><Column number="1"/></Well>'
 
 
@@ -140,6 +142,7 @@ WELL = '<Well label="A - 1"><Row number="1"/><Column number="1"/></Well>'
         ('<Images number="8">', '<Images number="0">', "lists 8 images and says that there are 0"),
         ('<Images number="8">', '<Images number="7">', "Bio-Formats would lose the last wells"),
         ('filename="A - 1(fld 1 wv DAPI - DAPI).tif" ', "", "filename is missing"),
+        (THUMB, 'thumbnail=""', "thumbnail is empty"),
         (WELL, "", "it comes before the file or the well of its image"),
         (WELL, WELL.replace('<Row number="1"/>', ""), "in <Column>: it comes before <Row>"),
         (WELL, WELL.replace('<Row number="1"/>', '<Row number="9"/>'), "number is 9, not within 1 and 8"),

@@ -200,7 +200,7 @@ def _times(spec: PlateSpec, options: Options) -> Iterator[str]:
 def _image(key: PlaneKey, path: Path, thumb: Path | None) -> str:
     return _IMAGE.format(
         name=quoteattr(path.name),
-        thumbnail=quoteattr(thumb.name if thumb else ""),
+        thumbnail=quoteattr(thumb.name if thumb else f"{path.stem}_thumb.jpg"),
         well=_well(key),
         row=key.row + 1,
         column=key.column + 1,

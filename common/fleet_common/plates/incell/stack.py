@@ -213,6 +213,9 @@ class ImageStack:
         self._name = attributes.get("filename", "")
         if not self._name:
             raise Broken("filename is missing")
+        if attributes.get("thumbnail") == "":
+            # Seen with OMERO 5.6.3: "file ... does not have a unique readable fileset".
+            raise Broken("thumbnail is empty: Bio-Formats would take the folder for a file, and OMERO refuses that")
         self._thumbnail = attributes.get("thumbnail", "")
         self._row = self._column = -1
 
