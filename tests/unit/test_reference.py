@@ -213,6 +213,7 @@ class TestSettingsPage:
 
 
 SPECIAL = {
+    "POD_DELETION_COST": "true",  # the one that is off by default
     "_URL": "https://another.example.org",
     "MAIL_FROM": "one@example.org",
     "MAIL_TO": '["one@example.org"]',
