@@ -214,6 +214,7 @@ class TestSettingsPage:
 
 SPECIAL = {
     "POD_DELETION_COST": "true",  # the one that is off by default
+    "SMTP_SECURITY": "tls",  # the first word is the default
     "_URL": "https://another.example.org",
     "MAIL_FROM": "one@example.org",
     "MAIL_TO": '["one@example.org"]',
@@ -233,7 +234,8 @@ def a_value(kind: str, variable: str) -> str:
     if kind.startswith("list"):
         return "[7]" if kind.startswith("list of integer") else '["one"]'
     if kind.startswith(("integer", "number")):
-        return "0.5" if kind.endswith(" 0 to 0.9") else "7"
+        least = re.search(r", (\d+) to", kind)
+        return "0.5" if kind.endswith(" 0 to 0.9") else str(max(7, int(least[1]))) if least else "7"
     if kind == "boolean":
         return "false"
     return kind.partition(": ")[2].split(", ")[0] if ":" in kind else "another"
