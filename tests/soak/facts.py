@@ -109,6 +109,8 @@ class Evidence:
     Attributes:
         outcomes: How each submission ended by the event log; None while it is open.
         statuses: What ``omero-fleet status`` says of each.
+        folders: Of the managed repository, known to the database or on the disk.
+        forgotten_folders: Those that only the disk knows: no client can find them, so no sweep either.
         now: When the sessions were looked at, in seconds since 1970.
     """
 
@@ -118,6 +120,7 @@ class Evidence:
     statuses: Mapping[Key, str]
     queues: tuple[Queue, ...]
     folders: frozenset[str] = frozenset()
+    forgotten_folders: frozenset[str] = frozenset()
     sessions: tuple[OpenSession, ...] = ()
     now: float = 0.0
 

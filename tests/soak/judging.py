@@ -155,7 +155,8 @@ def _orphans(expected: Sequence[Expected], evidence: Evidence) -> Iterator[Findi
 
 def _strays(evidence: Evidence) -> Iterator[Finding]:
     for folder in stray_folders(evidence.folders, [held.prefix for held in evidence.held]):
-        yield Finding(Flaw.DEBRIS, f"the folder {folder} belongs to no fileset")
+        where = ", and OMERO's database does not know it" if folder in evidence.forgotten_folders else ""
+        yield Finding(Flaw.DEBRIS, f"the folder {folder} belongs to no fileset{where}")
 
 
 def stray_folders(folders: Collection[str], prefixes: Iterable[str]) -> list[str]:

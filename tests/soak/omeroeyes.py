@@ -77,11 +77,18 @@ class OmeroEyes:
 
     def folders(self) -> frozenset[str]:
         """Every folder of the repository, that the database knows or that is on the disk, relative to it."""
-        known = {f"{path}{name}".strip("/") for _, path, name in self._rows(_DIRECTORIES)}
-        there = {
-            folder.relative_to(self.repository).as_posix() for folder in self.repository.rglob("*") if folder.is_dir()
-        }
-        return frozenset(one for one in known | there if one and not one.startswith(".omero"))
+        return frozenset(one for one in self._known() | self._there() if one and not one.startswith(".omero"))
+
+    def forgotten_folders(self) -> frozenset[str]:
+        """Those that are on the disk and that the database does not know."""
+        return self.folders() - self._known()
+
+    def _known(self) -> set[str]:
+        return {f"{path}{name}".strip("/") for _, path, name in self._rows(_DIRECTORIES)}
+
+    def _there(self) -> set[str]:
+        found = (folder for folder in self.repository.rglob("*") if folder.is_dir())
+        return {folder.relative_to(self.repository).as_posix() for folder in found}
 
     def sessions(self) -> tuple[OpenSession, ...]:
         """The open sessions of the fleet: the service account's, and those that it opened for owners."""

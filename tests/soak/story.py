@@ -152,6 +152,7 @@ class Run:
                 statuses=statuses(self._stage.fleet),
                 queues=self._stage.eyes.queues(),
                 folders=eyes.folders(),
+                forgotten_folders=eyes.forgotten_folders(),
                 sessions=eyes.sessions(),
                 now=time.time(),
             )
