@@ -163,6 +163,7 @@ EFFECTS = [
     *((kind, "cancelled", Exit.OK) for kind in sorted(WAITING | {Kind.CANCELLED})),
     *((kind, "cancelling", Exit.OK) for kind in sorted(AT_WORK)),
     *((kind, "too-late", Exit.TOO_LATE) for kind in sorted(SUCCEEDED)),
+    (Kind.INCOMPLETE, "unpublished", Exit.OK),
     *((kind, "ended", Exit.OK) for kind in sorted(FINAL - SUCCEEDED - {Kind.CANCELLED})),
 ]
 

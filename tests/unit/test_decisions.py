@@ -54,6 +54,7 @@ TABLE = {
     Reason.NAME_REFUSED: BURIED,
     Reason.NOT_A_REGULAR_FILE: BURIED,
     Reason.FILE_EMPTY: BURIED,
+    Reason.FILE_CUT: BURIED,
     Reason.FORMAT_BROKEN: BURIED,
     Reason.MANIFEST_DIFFERS: Row(Transient, 10, attempts=6),
     Reason.SHARE_UNAVAILABLE: Row(Transient, 60),

@@ -34,6 +34,7 @@ class Effect(enum.StrEnum):
     WAITING = "waiting"
     GONE = "gone"
     NOT_CANCELLED = "not-cancelled"
+    UNPUBLISHED = "unpublished"
     UNKNOWN = "unknown"
 
 
@@ -82,6 +83,8 @@ def _of_cancel(status: Status) -> Effect:
         return Effect.TOO_LATE
     if status.state is Kind.CANCELLED or status.state in WAITING:
         return Effect.CANCELLED
+    if status.state is Kind.INCOMPLETE:
+        return Effect.UNPUBLISHED
     return Effect.ENDED if status.state in FINAL else Effect.CANCELLING
 
 
@@ -136,6 +139,7 @@ def words(effect: Effect, status: Status) -> str:
         Effect.WAITING: "waits again",
         Effect.GONE: "a worker has settled it: submit it again",
         Effect.NOT_CANCELLED: f"was not cancelled: {status.state}",
+        Effect.UNPUBLISHED: "is no request yet: its producer still waits for files",
         Effect.UNKNOWN: "the event log does not know it",
     }[effect]
 
