@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
 import structlog
 
 FOLDERS: Final = ("unit", "broker", "omero", "e2e", "faults", "kube")
 _HERE: Final = Path(__file__).parent
+# How long one example takes says nothing on a machine that is busy; pytest-timeout bounds the test.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
