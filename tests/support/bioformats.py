@@ -35,9 +35,16 @@ class Answer:
 
     @property
     def reader_files(self) -> list[str]:
-        """What Bio-Formats lists, relative to the share, without folders: nothing can be uploaded for a folder."""
+        """What Bio-Formats lists, relative to the share.
+
+        It may list a folder that holds junk: nothing is uploaded for it, so OMERO has none. One that holds files of the
+        plate is there in OMERO, which refuses to import what uses a folder.
+        """
         assert isinstance(self.used, UsedFiles), self.used
-        return [path.relative_to(self.share.root).as_posix() for path in self.used.files if not path.is_dir()]
+        files = [path for path in self.used.files if not path.is_dir()]
+        folders = set(self.used.files) - set(files)
+        assert not folders & {folder for file in files for folder in file.parents}, "a folder is taken for a file"
+        return [path.relative_to(self.share.root).as_posix() for path in files]
 
     @property
     def reader_sizes(self) -> list[Sizes]:
