@@ -21,6 +21,7 @@ from fleet_dashboards.fleet import FLEET
 from fleet_dashboards.make import BOARDS, TAG
 from fleet_dashboards.readme import BEGIN, table, with_panels
 from fleet_dashboards.spec import PREFIX, WIDTH
+from fleet_producer.watch.records import NEEDS_A_PERSON
 from fleet_stack.prometheus import promtool
 
 VARIABLES: Final = ("datasource", "namespace", "job", "lane")
@@ -187,6 +188,14 @@ def test_a_legend_and_a_grouping_name_labels_that_exist(place: str, served: dict
         if title == f"{panel['title']} {target['refId']}"
     )
     assert set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", ""))) <= grouped
+
+
+@pytest.mark.parametrize("name", ["fleet", "producers"])
+def test_incomplete_plates_are_all_that_need_a_person(name: str) -> None:
+    """In every state in which a producer waits for one."""
+    states = re.search(r'state=~"([^"]*)"', QUERIES[f"{name}: Incomplete plates A"])
+    assert states is not None
+    assert set(states[1].split("|")) == NEEDS_A_PERSON
 
 
 @pytest.mark.parametrize("place", QUERIES)

@@ -210,6 +210,13 @@ STORIES: Final = [
         fires="75m",
         over="125m",
     ),
+    Story(
+        "OmeroImportIncompletePlate",
+        {of_exporter("producer_acquisitions", f'{LANE},state="aborted"'): "0x60 1x60 0x1000"},
+        quiet="65m",
+        fires="75m",
+        over="125m",
+    ),
     Story("OmeroImportSpaceLow", {FREE: "60000000000x60 40000000000x60 60000000000x1000"}, "75m", "105m", "600m", "5m"),
     Story(
         "OmeroImportSpaceLow",

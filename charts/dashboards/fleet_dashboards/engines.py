@@ -155,10 +155,10 @@ PRODUCERS: Final = Row(
         ),
         Panel(
             "Incomplete plates",
-            "Which lanes have plates that lack files?",
+            "Which lanes have plates that lack files or were never ended?",
             "They are not imported before somebody decides. The dashboard Producers has more.",
             "short",
-            (Query(total("producer_acquisitions", 'state="incomplete"', by="lane"), "{{lane}}"),),
+            (Query(total("producer_acquisitions", 'state=~"incomplete|aborted"', by="lane"), "{{lane}}"),),
             "bars",
             12,
             _WARN_ABOVE_0,

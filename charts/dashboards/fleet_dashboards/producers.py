@@ -40,10 +40,10 @@ HEALTH: Final = Row(
         ),
         Panel(
             "Incomplete plates",
-            "How many plates lack files that their index names?",
+            "How many plates lack files that their index names, or were never ended?",
             "Each needs a person: omero-fleet plate inspect.",
             "short",
-            (Query(total("producer_acquisitions", 'state="incomplete"')),),
+            (Query(total("producer_acquisitions", 'state=~"incomplete|aborted"')),),
             "stat",
             6,
             ((None, GREEN), (1.0, ORANGE)),
