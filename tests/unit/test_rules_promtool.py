@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from fleet_common.fleetmetrics import METRICS, Catalogue
 from fleet_common.metrics import Metrics
 from fleet_common.notify.metrics import NotifyMetrics
+from fleet_common.producermetrics import ProducerMetrics
 from fleet_stack.prometheus import promtool
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -58,6 +59,7 @@ HEARTBEAT: Final = of_exporter("producer_last_heartbeat_timestamp_seconds", LANE
 WITHIN_4H: Final = of_worker("end_to_end_seconds_bucket", f'le="14400.0",{LANE}')
 ENDED: Final = of_worker("end_to_end_seconds_count", LANE)
 NOTE_AGE: Final = f'{PREFIX}_notifications_oldest_seconds{{namespace="f",instance="n",channel="mail"}}'
+PARKED: Final = f'{PREFIX}_watch_parked{{namespace="f",instance="p"}}'
 SLOT_WAITS: Final = of_worker("slot_wait_seconds_count", 'kind="import"')
 
 HEALTHY: Final[Mapping[str, str]] = {
@@ -74,6 +76,7 @@ HEALTHY: Final[Mapping[str, str]] = {
     HEARTBEAT: "0+60x1500",
     WITHIN_4H: f"0+1{DAY}",
     ENDED: f"0+1{DAY}",
+    PARKED: f"0{DAY}",
     SLOT_WAITS: f"0+1{DAY}",
     NOTE_AGE: f"30{DAY}",
     of_worker("longest_silence_seconds", 'phase="upload"'): f"20{DAY}",
@@ -217,6 +220,7 @@ STORIES: Final = [
         fires="75m",
         over="125m",
     ),
+    Story("OmeroImportPlateParked", {PARKED: "0x60 2x120 0x1000"}, quiet="110m", fires="130m", over="185m"),
     Story("OmeroImportSpaceLow", {FREE: "60000000000x60 40000000000x60 60000000000x1000"}, "75m", "105m", "600m", "5m"),
     Story(
         "OmeroImportSpaceLow",
@@ -372,7 +376,7 @@ def test_every_metric_in_the_rules_is_one_of_the_fleet() -> None:
     registry = CollectorRegistry()
     Metrics(registry, lanes=("hcs",))
     registry.register(Catalogue())
-    registries = (registry, NotifyMetrics().registry)
+    registries = (registry, NotifyMetrics().registry, ProducerMetrics().registry)
     served = {sample.name for one in registries for family in one.collect() for sample in family.samples}
     served |= {f"{PREFIX}_{shown.name}" for shown in METRICS}
     recorded = {rule["record"] for rule in RULES if "record" in rule}
