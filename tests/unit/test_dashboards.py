@@ -198,6 +198,21 @@ def test_incomplete_plates_are_all_that_need_a_person(name: str) -> None:
     assert set(states[1].split("|")) == NEEDS_A_PERSON
 
 
+@pytest.mark.parametrize(
+    ("title", "metric", "unit"),
+    [
+        ("Free space", "omero_free_bytes", "bytes"),
+        ("Sessions", "omero_open_sessions", "short"),
+        ("Trouble", "events_dropped_total", "short"),
+    ],
+)
+def test_a_panel_shows_what_its_title_promises(title: str, metric: str, unit: str) -> None:
+    """In a unit that fits."""
+    panel = next(panel for panel in panels("fleet") if panel["title"] == title)
+    assert panel["fieldConfig"]["defaults"]["unit"] == unit
+    assert any(f"{PREFIX}_{metric}{{" in target["expr"] for target in panel["targets"])
+
+
 @pytest.mark.parametrize("place", QUERIES)
 def test_counters_are_only_asked_for_how_fast_they_grow(place: str) -> None:
     """In the interval that Grafana chooses for its scrapes; restarts of pods set them back."""

@@ -68,7 +68,7 @@ SERVER: Final = Row(
             "For uploads it is files that wait.",
             "short",
             (Query(total("slots_waiting", by="kind", lane=False), "{{kind}}"),),
-            width=6,
+            width=4,
         ),
         Panel(
             "Imports against the server's limit",
@@ -82,12 +82,20 @@ SERVER: Final = Row(
             width=6,
         ),
         Panel(
-            "Free space and sessions",
+            "Free space",
             "How much space has OMERO left?",
             "Of its data folder. Below omero.min_free_bytes nothing is taken.",
             "bytes",
             (Query(f"min({of('omero_free_bytes', lane=False)})", "free"),),
-            width=6,
+            width=4,
+        ),
+        Panel(
+            "Sessions",
+            "How many sessions are open in OMERO?",
+            "Of all users. A number that climbs while the fleet idles is a client that does not log out.",
+            "short",
+            (Query(highest("omero_open_sessions", lane=False), "open"),),
+            width=4,
         ),
     ),
 )
@@ -128,12 +136,13 @@ WORKERS: Final = Row(
         Panel(
             "Trouble",
             "Are there signs of trouble that no request shows?",
-            "In an hour: leases lost, connections made anew, files sent again, pings that failed, defects.",
+            "In an hour: leases lost, connections made anew, files sent again, events dropped, pings failed, defects.",
             "short",
             (
                 Query(f"3600 * {rate('leases_lost_total', lane=False)}", "leases lost"),
                 Query(f"3600 * {rate('broker_reconnects_total', lane=False)}", "reconnects"),
                 Query(f"3600 * {rate('upload_repeats_total', lane=False)}", "files sent again"),
+                Query(f"3600 * {rate('events_dropped_total', lane=False)}", "events dropped"),
                 Query(f"3600 * {rate('keep_alive_failures_total', lane=False)}", "pings failed"),
                 Query(f"3600 * {rate('internal_errors_total', lane=False)}", "defects"),
             ),
