@@ -112,6 +112,10 @@ class TestDeadline:
         assert found.state is State.INCOMPLETE
         assert "ignore" in found.next_action
 
+    def test_what_the_error_advises_is_advised(self) -> None:
+        found = decided(unreadable="a link", advice="Replace the link.", history=self.OVER)
+        assert found.next_action == "Replace the link."
+
     def test_a_complete_plate_has_no_deadline(self) -> None:
         assert decided(history=self.OVER).state is State.COMPLETE
         assert decided(history=self.OVER, damaged=None).state is State.SETTLING

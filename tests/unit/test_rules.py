@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fleet_common.messages import Priority
 from fleet_common.targets import parse_target
 from fleet_common.watching import PlateRule
-from fleet_producer.watch.rules import Facts, Parked, Route, route
+from fleet_producer.watch.rules import Facts, Parked, Route, ignoring, route
 
 FACTS = Facts("hcs/phenix1/P1", plate="P1", barcode="ABC-001", operator="LAB\\alice", instrument="Phenix 1")
 GIVEN = {"user": "bob", "group": "screening", "target": "Screen:+name:X"}
@@ -143,3 +143,33 @@ def test_whatever_an_instrument_says_stays_inside_its_step(text: str) -> None:
 def test_a_pattern_that_is_none_is_refused_with_the_settings(pattern: str) -> None:
     with pytest.raises(pydantic.ValidationError, match="regular expression"):
         PlateRule(barcode=pattern)
+
+
+UNREAD = Facts("hcs/phenix1/notes", plate="notes", instrument="Phenix 1")
+IGNORES = PlateRule(folder=".*/notes", ignore=True, name="notes")
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ((), ""),
+        ((IGNORES,), "notes"),
+        ((rule(), IGNORES), ""),
+        ((rule(folder="other/.*"), IGNORES), "notes"),
+        ((rule(barcode="ABC.*"), IGNORES), ""),
+        ((rule(barcode="ABC.*", folder="other/.*"), IGNORES), "notes"),
+        ((PlateRule(barcode="TEST.*", ignore=True), IGNORES), "notes"),
+        ((PlateRule(barcode=".*", ignore=True),), ""),
+        ((rule(folder="other/.*"), PlateRule(ignore=True)), "2"),
+    ],
+)
+def test_a_plate_that_nobody_could_read_is_ignored_when_no_rule_may_import_it(
+    rules: tuple[PlateRule, ...], expected: str
+) -> None:
+    assert ignoring(UNREAD, rules, frozenset({"barcode", "operator"})) == expected
+
+
+def test_of_a_plate_that_was_read_the_first_rule_that_matches_decides() -> None:
+    assert ignoring(FACTS, (PlateRule(barcode="ABC.*", ignore=True),)) == "1"
+    assert ignoring(FACTS, (rule(barcode="XYZ.*"), PlateRule(ignore=True))) == "2"
+    assert ignoring(FACTS, (rule(barcode="ABC.*"), PlateRule(ignore=True))) == ""

@@ -27,7 +27,7 @@ from fleet_producer.watch.lock import Lock
 from fleet_producer.watch.looking import Observer, View
 from fleet_stack.plates import PlateSpec, tiff
 from support.builders import BATCH, a_request
-from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, SMALL, Bench, Instrument
+from support.watching import DEADLINE_SECONDS, RULE, SETTLE_SECONDS, SMALL, Bench, Instrument
 
 
 @pytest.fixture
@@ -540,6 +540,33 @@ class TestRules:
         bench.watch(4000)
         assert bench.only.state is State.IGNORED
         assert bench.published == []
+
+    def test_a_rule_ignores_a_folder_that_is_no_plate(self, bench: Bench) -> None:
+        """Given a folder of notes in which no index ever comes, then nobody is told of it."""
+        bench.rules = (PlateRule(folder="hcs/phenix1/notes", ignore=True, name="notes"), RULE)
+        (bench.top / "notes").mkdir()
+        (bench.top / "notes/monday.txt").write_text("x")
+        bench.watch(DEADLINE_SECONDS + 400)
+        assert (bench.only.state, bench.only.why) == (State.IGNORED, "the rule notes ignores it")
+        assert bench.only.next_action == ""
+        assert bench.broker.events == []
+
+    def test_a_rule_ignores_what_stays_incomplete(self, bench: Bench) -> None:
+        bench.rules = (PlateRule(barcode="P1", ignore=True), RULE)
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        assert bench.only.state is State.IGNORED
+        assert bench.broker.events == []
+
+    def test_no_rule_ignores_what_another_may_import(self, bench: Bench) -> None:
+        """Given a rule for all that is left, then a plate with a damaged index is told: its barcode is not known."""
+        bench.rules = (PlateRule(barcode="P.*", user="a", group="g", target="Screen:id:1"), PlateRule(ignore=True))
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index], part=0.5)
+        bench.watch(DEADLINE_SECONDS + 400)
+        assert bench.only.state is State.INCOMPLETE
+        assert "Export the plate again" in bench.only.next_action
 
     def test_a_rule_that_makes_no_request_parks(self, bench: Bench) -> None:
         bench.rules = (PlateRule(user="alice", group="g", target="Screen:id:1", lane="No Lane"),)

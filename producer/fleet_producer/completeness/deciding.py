@@ -13,7 +13,7 @@ _PARTIAL: Final = (
     "Copy or export the plate again; or, to import what is there, decide so: "
     "omero-fleet submit --partial, which is recorded."
 )
-_IGNORE: Final = "If this is no plate, let a rule ignore it; otherwise copy or export it again."
+_IGNORE: Final = "If this is no plate, let the first rule ignore its folder; otherwise copy or export it again."
 
 
 def decide(history: History, look: Look, policy: Policy) -> Decision:
@@ -34,7 +34,7 @@ def decide(history: History, look: Look, policy: Policy) -> Decision:
     return Decision(
         state=state,
         why=_why(state, found, history, look),
-        next_action="" if waiting else _IGNORE if look.unreadable else _PARTIAL,
+        next_action="" if waiting else (look.advice or _IGNORE) if look.unreadable else _PARTIAL,
         done=look.present,
         of=look.listed,
         eta_seconds=history.eta_seconds(look) if state is State.ACQUIRING else None,

@@ -76,6 +76,7 @@ class Look:
     Attributes:
         mark: Of its listing.
         unreadable: Why there is no list of files yet; empty when the entry file was read to its end.
+        advice: What a person should do when it stays unreadable; empty where nobody knows.
         listed: How many files the plate has.
         absent: Those that are missing or empty, some of them by name.
         absent_more: How many more there are.
@@ -89,6 +90,7 @@ class Look:
 
     mark: Mark
     unreadable: str = ""
+    advice: str = ""
     listed: int = 0
     absent: tuple[FileProblem, ...] = ()
     absent_more: int = 0

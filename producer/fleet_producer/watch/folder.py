@@ -21,7 +21,7 @@ from fleet_common.watching import WatchedFolder, WatchSettings
 from fleet_producer.completeness import Look, Mark, Policy, State, decide
 from fleet_producer.watch.finding import Candidate, Where, candidates
 from fleet_producer.watch.keeping import Keeper, rest_of
-from fleet_producer.watch.looking import Glass, Observer, View
+from fleet_producer.watch.looking import Glass, Observer, View, advice_of
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
 from fleet_producer.watch.records import AT_REST, NEEDS_A_PERSON, Record
 from fleet_producer.watch.store import Store
@@ -219,7 +219,7 @@ class Folder:
         try:
             view = look(place.candidate)
         except (RequestError, OSError) as error:
-            view = View(Look(Mark(), unreadable=_told(error)))
+            view = View(Look(Mark(), unreadable=_told(error), advice=advice_of(error)))
         except Stopped:
             raise
         except Exception as error:
@@ -246,9 +246,11 @@ class Folder:
             _LOG.info("a plate is published", plate=place.record.key, why=place.record.why)
 
     def _leave_to_person(self, place: _Place, view: View) -> None:
+        keeper = self._parts.keeper
         with contextlib.suppress(RequestError, OSError):
             view = self._observer.whole(place.candidate, view)
-            place.record = self._parts.keeper.by_hand(self._share, view, place.record)
+            record = keeper.ignored(place.candidate, view, place.record, self._instrument)
+            place.record = record if record.state is State.IGNORED else keeper.by_hand(self._share, view, record)
 
     def _failed(self, error: Exception) -> None:
         if not self.trouble:

@@ -28,7 +28,7 @@ from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.looking import View
 from fleet_producer.watch.records import Record, Rest
-from fleet_producer.watch.rules import Facts, Parked, Route, route
+from fleet_producer.watch.rules import Facts, Parked, Route, ignoring, route
 from fleet_producer.watch.store import Published, Store
 
 BATCH_NAMESPACE: Final = uuid.UUID("2f6d4c3e-0f39-5a0e-9a54-1d1f3c5f7b60")
@@ -71,7 +71,7 @@ class Keeper:
             watch = self.settings.watch
             chosen = route(facts_of(candidate, plate, instrument), watch.rules, watch.people)
             if chosen.ignore:
-                return replace(record, state=State.IGNORED, why=f"the rule {chosen.rule} ignores it")
+                return _ignored(record, chosen.rule)
             return self._publish(candidate, share, view, record, self._order(chosen, plate, instrument))
         except pydantic.ValidationError as error:
             return _parked(record, f"its rule makes no request: {explain(error)}", _CORRECT)
@@ -83,6 +83,16 @@ class Keeper:
             if error.reason is Reason.SHARE_UNAVAILABLE:
                 raise
             return _parked(record, f"{error.reason}: {error}", error.rule.next_action)
+
+    def ignored(self, candidate: Candidate, view: View, record: Record, instrument: str) -> Record:
+        """The record of a plate that needs a person, unless a rule says that it needs none."""
+        if view.plate is not None:
+            facts, unknown = facts_of(candidate, view.plate, instrument), frozenset[str]()
+        else:
+            facts = Facts(candidate.key, candidate.path.stem, instrument=instrument)
+            unknown = frozenset({"barcode", "operator", *(() if instrument else ("instrument",))})
+        rule = ignoring(facts, self.settings.watch.rules, unknown)
+        return _ignored(record, rule) if rule else record
 
     def by_hand(self, share: Share, view: View, record: Record) -> Record:
         """The record of a plate that needs a person, once that person has submitted it: with ``--partial``, say.
@@ -205,6 +215,10 @@ def rest_of(share: Share, entry: str) -> Rest:
     except OSError:
         return Rest(entry, 0, 0)
     return Rest(entry, status.st_size, status.st_mtime_ns)
+
+
+def _ignored(record: Record, rule: str) -> Record:
+    return replace(record, state=State.IGNORED, why=f"the rule {rule} ignores it", next_action="")
 
 
 def _parked(record: Record, why: str, next_action: str) -> Record:

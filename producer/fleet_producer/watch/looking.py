@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from fleet_common.errors import Reason, RequestError, failure
+from fleet_common.errors import Permanent, Reason, RequestError, failure
 from fleet_common.plates import (
     FileProblem,
     Names,
@@ -194,7 +194,7 @@ class Observer:
         except RequestError as error:
             if error.reason is Reason.SHARE_UNAVAILABLE:
                 raise
-            return View(Look(mark, unreadable=_unreadable(error)))
+            return View(Look(mark, unreadable=_unreadable(error), advice=advice_of(error)))
         absent = problems(plate, sizes)
         look = Look(
             mark=mark,
@@ -275,6 +275,13 @@ def _digest(plate: Plate, sizes: Mapping[str, int]) -> str:
     )
     told = repr((of_plate, of_index, sorted(sizes.items())))
     return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def advice_of(error: Exception) -> str:
+    """What a person should do when a plate cannot be read; empty where the error does not know."""
+    if isinstance(error, Permanent) and error.reason is not Reason.UNKNOWN_FORMAT:
+        return error.rule.next_action
+    return ""
 
 
 def _unreadable(error: RequestError) -> str:

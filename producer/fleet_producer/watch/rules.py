@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +92,23 @@ def route(facts: Facts, rules: Sequence[PlateRule], people: Mapping[str, str]) -
         f"{printable(facts.operator)}, instrument {printable(facts.instrument)}",
         "Add a rule to watch.rules that says who owns such plates and where they go, then restart the watch.",
     )
+
+
+def ignoring(facts: Facts, rules: Sequence[PlateRule], unknown: AbstractSet[str] = frozenset()) -> str:
+    """The name or number of the rule that ignores a plate; empty when none does, or when that cannot be said yet.
+
+    Args:
+        facts: Of the plate.
+        rules: In their order.
+        unknown: What an index would say and nobody has read; a rule that asks for it may match or not, so after one
+            that would import the plate no rule ignores it.
+    """
+    for number, rule in enumerate(rules, start=1):
+        asks = any(getattr(rule, field) is not None for field in unknown)
+        if _matched(rule.model_copy(update=dict.fromkeys(unknown)), facts) is None or (asks and rule.ignore):
+            continue
+        return (rule.name or str(number)) if rule.ignore else ""
+    return ""
 
 
 def _matched(rule: PlateRule, facts: Facts) -> dict[str, str] | None:
