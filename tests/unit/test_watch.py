@@ -568,6 +568,42 @@ class TestRules:
         assert bench.only.state is State.INCOMPLETE
         assert "Export the plate again" in bench.only.next_action
 
+    def test_an_ignored_plate_is_looked_into_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given a plate that a rule ignores, then nobody opens it again for hours, nor lists it."""
+        bench.rules = (PlateRule(barcode="P1", ignore=True),)
+        looks: list[Candidate] = []
+        look_into = Observer.look_into
+
+        def noted(observer: Observer, candidate: Candidate) -> View:
+            looks.append(candidate)
+            return look_into(observer, candidate)
+
+        monkeypatch.setattr(Observer, "look_into", noted)
+        bench.plate()
+        bench.settle()
+        monkeypatch.setattr(Observer, "look", None)
+        bench.watch(4 * 3600)
+        assert bench.only.state is State.IGNORED
+        assert len(looks) == 1
+
+    def test_an_ignored_plate_that_becomes_another_is_looked_at(self, bench: Bench) -> None:
+        bench.rules = (PlateRule(barcode="P1", ignore=True), RULE)
+        made = bench.plate(replace(SMALL, companions=False))
+        bench.settle()
+        made.entry.write_bytes(made.entry.read_bytes().replace(b"P1", b"Q22"))
+        bench.watch(4000)
+        assert len(bench.published) == 1
+
+    def test_what_was_ignored_is_published_when_the_rule_is_taken_away(self, bench: Bench) -> None:
+        """Given other rules and a restart, then what the old ones ignored is looked at again."""
+        bench.rules = (PlateRule(barcode="P1", ignore=True), RULE)
+        bench.plate()
+        bench.settle()
+        bench.restart()
+        bench.rules = (RULE,)
+        bench.settle()
+        assert len(bench.published) == 1
+
     def test_a_rule_that_makes_no_request_parks(self, bench: Bench) -> None:
         bench.rules = (PlateRule(user="alice", group="g", target="Screen:id:1", lane="No Lane"),)
         bench.plate()

@@ -130,7 +130,7 @@ class Folder:
 
     def remember(self, records: Iterable[Record]) -> None:
         """Take over what an earlier process knew of the plates of this folder; not of one that is watched below it."""
-        self._remembered = {one.key: one.interrupted() for one in records if self._is_mine(one.key)}
+        self._remembered = {one.key: one.restarted() for one in records if self._is_mine(one.key)}
 
     def _is_mine(self, key: str) -> bool:
         top = f"{self.name}/"
@@ -193,7 +193,7 @@ class Folder:
         self._parts.between(ended - began)
 
     def _is_stirring(self, place: _Place) -> bool:
-        """Whether there may be news: of a published plate only when its entry file is there and is another."""
+        """Whether there may be news: of one at rest only when its entry file is there and is another."""
         rest = place.record.rest
         if rest is not None:
             now = rest_of(self._share, rest.entry)
@@ -211,6 +211,8 @@ class Folder:
         elif place.record.request_id:
             # It was published: what happens to its files afterwards is no acquisition that somebody waits for.
             place.record = replace(place.record, state=State.PUBLISHED, next_action="")
+        if place.record.state is State.IGNORED:
+            place.stirring = False
         if place.record.state in AT_REST and not place.stirring:
             self._observer.forget(place.candidate)
         self._keep(place)
@@ -249,7 +251,7 @@ class Folder:
         keeper = self._parts.keeper
         with contextlib.suppress(RequestError, OSError):
             view = self._observer.whole(place.candidate, view)
-            record = keeper.ignored(place.candidate, view, place.record, self._instrument)
+            record = keeper.ignored(place.candidate, self._share, view, place.record, self._instrument)
             place.record = record if record.state is State.IGNORED else keeper.by_hand(self._share, view, record)
 
     def _failed(self, error: Exception) -> None:

@@ -71,7 +71,7 @@ class Keeper:
             watch = self.settings.watch
             chosen = route(facts_of(candidate, plate, instrument), watch.rules, watch.people)
             if chosen.ignore:
-                return _ignored(record, chosen.rule)
+                return _ignored(record, chosen.rule, rest_of(share, plate.entry))
             return self._publish(candidate, share, view, record, self._order(chosen, plate, instrument))
         except pydantic.ValidationError as error:
             return _parked(record, f"its rule makes no request: {explain(error)}", _CORRECT)
@@ -84,7 +84,7 @@ class Keeper:
                 raise
             return _parked(record, f"{error.reason}: {error}", error.rule.next_action)
 
-    def ignored(self, candidate: Candidate, view: View, record: Record, instrument: str) -> Record:
+    def ignored(self, candidate: Candidate, share: Share, view: View, record: Record, instrument: str) -> Record:
         """The record of a plate that needs a person, unless a rule says that it needs none."""
         if view.plate is not None:
             facts, unknown = facts_of(candidate, view.plate, instrument), frozenset[str]()
@@ -92,7 +92,8 @@ class Keeper:
             facts = Facts(candidate.key, candidate.path.stem, instrument=instrument)
             unknown = frozenset({"barcode", "operator", *(() if instrument else ("instrument",))})
         rule = ignoring(facts, self.settings.watch.rules, unknown)
-        return _ignored(record, rule) if rule else record
+        entry = view.plate.entry if view.plate else str(candidate.path)
+        return _ignored(record, rule, rest_of(share, entry)) if rule else record
 
     def by_hand(self, share: Share, view: View, record: Record) -> Record:
         """The record of a plate that needs a person, once that person has submitted it: with ``--partial``, say.
@@ -217,8 +218,8 @@ def rest_of(share: Share, entry: str) -> Rest:
     return Rest(entry, status.st_size, status.st_mtime_ns)
 
 
-def _ignored(record: Record, rule: str) -> Record:
-    return replace(record, state=State.IGNORED, why=f"the rule {rule} ignores it", next_action="")
+def _ignored(record: Record, rule: str, rest: Rest) -> Record:
+    return replace(record, state=State.IGNORED, why=f"the rule {rule} ignores it", next_action="", rest=rest)
 
 
 def _parked(record: Record, why: str, next_action: str) -> Record:

@@ -18,7 +18,7 @@ NEEDS_A_PERSON: Final = frozenset({State.INCOMPLETE, State.ABORTED})
 
 
 class Rest(NamedTuple):
-    """The entry file of a published plate as it was then.
+    """The entry file of a plate at rest as it was then; the folder itself where there is no such file.
 
     Attributes:
         entry: Relative to the share.
@@ -46,7 +46,7 @@ class Record:
         problems: The first files that are missing, empty or not whole, with well and field.
         history: For the engine.
         request_id: Under which it was published.
-        rest: Of a published plate.
+        rest: Of a plate that is published or ignored.
         told: The id under which people were told that it needs them; empty when they were not.
     """
 
@@ -80,6 +80,10 @@ class Record:
     def interrupted(self) -> Record:
         """The record after a time in which nobody looked."""
         return replace(self, history=self.history.interrupted())
+
+    def restarted(self) -> Record:
+        """The record after a start: the rules may be others now, so what one of them ignored is looked at once more."""
+        return replace(self.interrupted(), rest=None if self.state is State.IGNORED else self.rest)
 
     def same_to_people(self, other: Record) -> bool:
         """Whether both say the same, apart from how long it has been so."""
