@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import jsonschema
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from fleet_common.broker import Names
 from fleet_common.broker.topology import describe
@@ -89,10 +93,17 @@ class TestHooks:
         for one in of_kind(case("full"), "Pod"):
             assert one["metadata"]["annotations"]["helm.sh/hook"] == "test"
 
-    def test_what_helm_test_runs_in_python_is_python(self) -> None:
+    @pytest.mark.parametrize(
+        ("up", "said"), [(1.0, ""), (0.0, "does not read RabbitMQ"), (None, "does not read RabbitMQ")]
+    )
+    def test_helm_test_fails_where_the_exporter_does_not_read_rabbitmq(self, up: float | None, said: str) -> None:
+        """Given metrics as the exporter writes them, or those of one that has looked nowhere yet."""
         (pod,) = (one for one in of_kind(case("full"), "Pod") if one["metadata"]["name"] == "fleet-test-metrics")
-        *_, script = pod["spec"]["containers"][0]["command"]
-        compile(script, "test-metrics", "exec")
+        command = [sys.executable, *pod["spec"]["containers"][0]["command"][1:], f"data:,{quote(exposed(up))}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+        assert done.returncode == int(bool(said))
+        assert said in done.stderr
 
     def test_a_tested_worker_sees_the_shares_as_a_worker_does(self) -> None:
         (pod,) = (one for one in of_kind(case("full"), "Pod") if one["metadata"]["name"] == "fleet-test-worker")
@@ -351,6 +362,16 @@ class TestMonitoring:
         kinds = {one["kind"] for one in objects(case("minimal"))}
         assert not {"PodMonitor", "PrometheusRule", "ScaledObject"} & kinds
         assert of_kind(case("minimal"), "ConfigMap", "dashboard") == []
+
+
+def exposed(rabbitmq_up: float | None) -> str:
+    """What Prometheus is shown of sources; RabbitMQ is left out where it is None."""
+    registry = CollectorRegistry()
+    up = Gauge("omero_import_source_up", "Whether a source can be read.", ["source"], registry=registry)
+    up.labels("omero").set(1)
+    if rabbitmq_up is not None:
+        up.labels("rabbitmq").set(rabbitmq_up)
+    return generate_latest(registry).decode()
 
 
 class TestNetwork:
