@@ -411,6 +411,29 @@ class TestNetwork:
         assert to[53] is None
         assert to[8125] is None
 
+    @pytest.mark.parametrize(
+        ("change", "ports"),
+        [
+            pytest.param({}, [587, 443], id="mail and webhook"),
+            pytest.param({"settings": {"smtp_port": 25}}, [25, 443], id="a mail server with a port of its own"),
+            pytest.param({"webhookUrlKey": "", "webhookTokenKey": ""}, [587], id="mail alone"),
+            pytest.param({"settings": {"smtp_host": ""}}, [443], id="a webhook alone"),
+        ],
+    )
+    def test_people_are_reached_on_the_ports_of_their_ways(self, change: Values, ports: list[int]) -> None:
+        """In the pod that tells them, and in no other."""
+        values = merged(case("full"), {"notify": change})
+        (policy,) = of_kind(values, "NetworkPolicy", "notify")
+
+        assert policy["spec"]["egress"] == [{"ports": [{"port": port} for port in ports]}]
+        labels = one_of(values, "Deployment", "notify")["spec"]["template"]["metadata"]["labels"]
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "notify"
+
+    @pytest.mark.parametrize("change", [{"notify": {"enabled": False}}, {"networkPolicy": {"enabled": False}}])
+    def test_nobody_is_reached_where_nobody_is_told(self, change: Values) -> None:
+        assert of_kind(merged(case("full"), change), "NetworkPolicy", "notify") == []
+
     def test_only_metrics_come_in_and_only_from_where_it_says(self) -> None:
         (rule,) = self.rules("full", "ingress")
 
