@@ -255,13 +255,16 @@ def test_an_announced_batch_does_not_hold_back_the_place() -> None:
 
 @dataclass
 class Sent:
-    """Takes messages, unless it is told to fail."""
+    """Takes messages, unless it is told to fail, or finds the note at which it breaks."""
 
     failures: int = 0
     messages: list[tuple[int, int]] = field(default_factory=list)
     error: type[Exception] = SendError
+    poison: int | None = None
 
     def __call__(self, notes: Sequence[Note], *, dropped: int) -> None:
+        if self.poison in {note.offset for note in notes}:
+            raise KeyError(self.poison)
         if self.failures:
             self.failures -= 1
             raise self.error("away")
@@ -361,6 +364,20 @@ def test_a_channel_lives_on_whatever_happens(error: type[Exception], monkeypatch
     assert line.count("failed") == 1
     line.channel.stop()
     until(lambda: line.channel.ended)
+
+
+def test_a_note_that_cannot_be_sent_at_all_does_not_block_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a note at which sending breaks, when a day is over, then it is given up, and the next is told."""
+    monkeypatch.setattr("fleet_common.notify.channel.LONGEST_PAUSE_SECONDS", 0.001)
+    line = Line(Sent(poison=1))
+    line.channel.start()
+    line.channel.put(a_note(1))
+    until(lambda: line.count("failed") > 0)
+    line.seconds = 3601.0
+    line.channel.put(a_note(2))
+    until(lambda: line.sent.messages == [(1, 1)])
+    line.channel.stop()
+    assert line.count("dropped") == 1
 
 
 # --- the web ---

@@ -163,4 +163,5 @@ class Channel:
             # The boundary of the channel's thread: without it nobody would ever be told anything again.
             _LOG.exception("not told because of a defect", channel=self._name)
             self._metrics.count(self._name, "failed")
+            self._give_up()
             return LONGEST_PAUSE_SECONDS
