@@ -71,6 +71,7 @@ UNEXPECTED: Final = frozenset(
         "OmeroImportProducerSilent",
         "OmeroImportDefect",
         "OmeroImportNotificationsStuck",
+        "OmeroImportNotifyLogUnread",
     }
 )
 """What nothing was done for."""

@@ -648,6 +648,14 @@ def test_people_are_told_and_a_restart_goes_on_where_it_was(
     assert a_notifier(settings, monkeypatch)[1].start_at == 8
 
 
+def test_whether_the_log_is_read_is_a_metric(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An alert looks at it, for nobody is told anything while it is not."""
+    notifier, log = a_notifier(settings, monkeypatch)
+    assert series.total(notifier.metrics.registry, "notify_log_read") == 1
+    log.problem = "no connection: refused"
+    assert series.total(notifier.metrics.registry, "notify_log_read") == 0
+
+
 def test_a_disk_that_is_full_keeps_nobody_from_being_told(
     settings: Settings, web: WebReceiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ HEARTBEAT: Final = of_exporter("producer_last_heartbeat_timestamp_seconds", LANE
 WITHIN_4H: Final = of_worker("end_to_end_seconds_bucket", f'le="14400.0",{LANE}')
 ENDED: Final = of_worker("end_to_end_seconds_count", LANE)
 NOTE_AGE: Final = f'{PREFIX}_notifications_oldest_seconds{{namespace="f",instance="n",channel="mail"}}'
+LOG_READ: Final = f'{PREFIX}_notify_log_read{{namespace="f",instance="n"}}'
 PARKED: Final = f'{PREFIX}_watch_parked{{namespace="f",instance="p"}}'
 SLOT_WAITS: Final = of_worker("slot_wait_seconds_count", 'kind="import"')
 
@@ -76,6 +77,7 @@ HEALTHY: Final[Mapping[str, str]] = {
     HEARTBEAT: "0+60x1500",
     WITHIN_4H: f"0+1{DAY}",
     ENDED: f"0+1{DAY}",
+    LOG_READ: f"1{DAY}",
     PARKED: f"0{DAY}",
     SLOT_WAITS: f"0+1{DAY}",
     NOTE_AGE: f"30{DAY}",
@@ -256,6 +258,7 @@ STORIES: Final = [
         fires="70m",
         over="125m",
     ),
+    Story("OmeroImportNotifyLogUnread", {LOG_READ: "1x60 0x60 1x1000"}, quiet="70m", fires="80m", over="125m"),
     Story("OmeroImportSourceUnreadable", {RABBIT_UP: "1x60 0x60 1x1000"}, quiet="70m", fires="80m", over="125m"),
     Story(
         "OmeroImportMetricsAbsent",

@@ -29,6 +29,7 @@ class NotifyMetrics(Instruments):
         self._oldest = self._gauge(
             "notifications_oldest_seconds", "For how long the oldest note has waited to be sent.", "channel"
         )
+        self._log_read = self._gauge("notify_log_read", "1 while the event log is read to its end, 0 while it is not.")
         for channel in channels:
             self._oldest.labels(channel)
             for result in RESULTS:
@@ -37,6 +38,10 @@ class NotifyMetrics(Instruments):
     def know(self, channel: str, oldest_seconds: Callable[[], float]) -> None:
         """Ask a channel for its oldest note at every scrape."""
         self._oldest.labels(channel).set_function(oldest_seconds)
+
+    def know_log(self, is_read: Callable[[], bool]) -> None:
+        """Ask at every scrape whether the event log is read; 0 before."""
+        self._log_read.set_function(is_read)
 
     def count(self, channel: str, result: str, number: int = 1) -> None:
         """Count what became of notes or a message."""

@@ -70,6 +70,7 @@ class Notifier:
         address, names = broker_address(settings.broker), broker_names(settings.broker)
         start: Start = place.read_from if place else "next"
         self._log = LogWatch(lambda: StreamReader(address, names.event_log), start, self._teller.hear, tick=self._tick)
+        self.metrics.know_log(lambda: self._log.problem is None)
 
     def run(self, stop: threading.Event) -> None:
         """Tell until ``stop`` is set."""
