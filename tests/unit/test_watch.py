@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +22,7 @@ from fleet_common.storage import Judgement, OpenFiles, Share, Shares
 from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
 from fleet_producer.prepare import Order, prepare
-from fleet_producer.watch import looking
+from fleet_producer.watch import finding, looking, tree
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.lock import Lock
 from fleet_producer.watch.looking import Observer, View
@@ -354,6 +355,32 @@ class TestShare:
         (bench.folder / "away").rename(bench.root)
         bench.watch(4000)
         assert len(bench.published) == 1
+
+    def test_a_folder_that_may_not_be_read_stops_no_other(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given one user's folder that is closed for a while, then others are seen, and nothing is forgotten."""
+        bench.watched["depth"] = 2
+        bench.plate(specs(2)[0], "phenix1/alice")
+        bench.watch(10)
+        entries_in = tree.entries_in
+
+        def closed(files: OpenFiles, components: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
+            if components[-1] == "alice":
+                raise PermissionError("permission denied")
+            yield from entries_in(files, components)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(finding, "entries_in", closed)
+            bench.plate(specs(2)[1], "phenix1/bob")
+            bench.settle()
+            assert [source.split("/")[1] for source in bench.sources] == ["bob"]
+            assert bench.watcher.troubles == {"hcs/phenix1/alice": "permission denied"}
+            assert not bench.watcher._folders[0].unsettled
+            bench.restart()
+            bench.watch(20)
+            assert len(bench.kept()) == 2
+        bench.settle()
+        assert len(bench.published) == 2
+        assert bench.watcher.unseen() is None
 
     def test_tries_become_rare_while_it_is_away(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         bench.root.rename(bench.folder / "away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet_common.errors import Permanent, Reason, RequestError, Transient
-from fleet_common.storage import Share
+from fleet_common.errors import Permanent, Reason, RequestError, Transient, failure
+from fleet_common.storage import OpenFiles, Share
 from fleet_common.watching import IGNORED_NAMES, TEMPORARY_NAMES, WatchSettings
 from fleet_producer.completeness import History, Mark, State
-from fleet_producer.watch import tree
-from fleet_producer.watch.finding import Where, candidates
+from fleet_producer.watch import finding, tree
+from fleet_producer.watch.finding import Where, find
 from fleet_producer.watch.pacing import away_seconds, breath_seconds, pause_seconds
 from fleet_producer.watch.records import Record, Rest, from_json, to_json
 from fleet_producer.watch.tree import Listing, list_plate, pattern_of
@@ -141,7 +142,7 @@ class TestCandidates:
         return Where(share, PurePosixPath(), depth, plates, pattern_of(files), pattern_of(IGNORED_NAMES))
 
     def keys(self, where: Where) -> list[str]:
-        return [found.key for found in candidates(where)]
+        return [found.key for found in find(where).candidates]
 
     def test_each_folder_is_one(self, share: Share) -> None:
         (share.root / "P2").mkdir()
@@ -176,7 +177,49 @@ class TestCandidates:
     def test_a_watched_folder_that_is_not_there_is_no_empty_one(self, share: Share) -> None:
         where = Where(share, PurePosixPath("gone"), 1, plates=True, files=pattern_of(()), ignored=pattern_of(()))
         with pytest.raises(RequestError):
-            candidates(where)
+            find(where)
+
+    def test_a_folder_that_vanishes_meanwhile_is_passed_over(
+        self, share: Share, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refuse(monkeypatch, "gone", failure(Reason.MANIFEST_DIFFERS, "hcs/gone is not there"))
+        (share.root / "gone").mkdir()
+        found = find(self.where(share, depth=2))
+        assert ([one.key for one in found.candidates], found.unseen) == (["hcs/P1/Images"], {})
+
+    def test_a_folder_that_may_not_be_read_is_a_trouble_of_its_own(
+        self, share: Share, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refuse(monkeypatch, "alice", PermissionError("permission denied"))
+        (share.root / "alice").mkdir()
+        found = find(self.where(share, depth=2))
+        assert [one.key for one in found.candidates] == ["hcs/P1/Images"]
+        assert found.unseen == {"hcs/alice": "share-unavailable: 'hcs/alice' cannot be read: permission denied"}
+
+    @pytest.mark.parametrize("name", ["hcs", "alice"])
+    def test_storage_that_fails_is_no_matter_of_one_folder(
+        self, share: Share, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """Nor is it one when the watched folder itself may not be read."""
+        error = PermissionError("denied") if name == "hcs" else OSError("stale file handle")
+        refuse(monkeypatch, "" if name == "hcs" else name, error)
+        (share.root / "alice").mkdir()
+        with pytest.raises(Transient, match=str(error)):
+            find(self.where(share, depth=2))
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
+    """Have one folder of the share fail."""
+    entries_in = tree.entries_in
+
+    def refusing(files: OpenFiles, components: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
+        if "/".join(components) == name:
+            if isinstance(error, OSError):
+                raise tree.away(files.share, name, error) from error
+            raise error
+        yield from entries_in(files, components)
+
+    monkeypatch.setattr(finding, "entries_in", refusing)
 
 
 class TestPacing:

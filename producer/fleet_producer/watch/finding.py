@@ -5,14 +5,15 @@ Nothing is opened here and no format is asked: where plates lie is a setting. An
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from fleet_common.errors import RequestError
+from fleet_common.errors import Reason, RequestError
 from fleet_common.names import check_component
 from fleet_common.storage import OpenFiles, Share
 from fleet_producer.watch.tree import entries_in
@@ -58,23 +59,56 @@ class Where:
     ignored: re.Pattern[str]
 
 
-def candidates(where: Where) -> list[Candidate]:
-    """Everything there is now, in the order of names.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one pass has seen.
+
+    Attributes:
+        candidates: Everything there is now, in the order of names.
+        unseen: Folders below the watched one that may not be read, as ``share/path``, and why.
+    """
+
+    candidates: list[Candidate]
+    unseen: Mapping[str, str]
+
+
+def find(where: Where) -> Found:
+    """Everything there is now; one folder below the watched one that may not be read keeps nobody from the others.
 
     Raises:
         Transient: ``share-unavailable``; ``manifest-differs`` when the watched folder itself is not there.
     """
     found: list[Candidate] = []
+    unseen: dict[str, str] = {}
     level = [where.top.parts]
     with OpenFiles(where.share) as files:
         for _ in range(where.depth):
             below: list[tuple[str, ...]] = []
             for folder in level:
-                _look_into(files, where, folder, found, below)
+                with _passed_over(where, folder, unseen):
+                    _look_into(files, where, folder, found, below)
             level = below
     plates = level if where.plates else ()
     folders = (Candidate(where.share.name, PurePosixPath(*folder)) for folder in plates)
-    return sorted([*found, *folders])
+    return Found(sorted([*found, *folders]), unseen)
+
+
+def sentence_of(error: Exception) -> str:
+    """The error as people are told of it."""
+    return f"{error.reason}: {error}" if isinstance(error, RequestError) else str(error)
+
+
+@contextlib.contextmanager
+def _passed_over(where: Where, folder: tuple[str, ...], unseen: dict[str, str]) -> Iterator[None]:
+    """Below the watched folder what has gone meanwhile is no trouble, and what may not be read is one of its own."""
+    try:
+        yield
+    except (RequestError, OSError) as error:
+        below = folder != where.top.parts
+        if below and isinstance(error.__cause__ or error, PermissionError):
+            unseen["/".join((where.share.name, *folder))] = sentence_of(error)
+        elif not (below and isinstance(error, RequestError) and error.reason is Reason.MANIFEST_DIFFERS):
+            raise
 
 
 def _look_into(

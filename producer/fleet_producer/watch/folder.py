@@ -8,7 +8,7 @@ that is away is no news of its plates: nothing is forgotten, and the quiet befor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
@@ -19,7 +19,7 @@ from fleet_common.errors import Reason, RequestError
 from fleet_common.storage import Share
 from fleet_common.watching import WatchedFolder, WatchSettings
 from fleet_producer.completeness import Look, Mark, Policy, State, decide
-from fleet_producer.watch.finding import Candidate, Where, candidates
+from fleet_producer.watch.finding import Candidate, Where, find, sentence_of
 from fleet_producer.watch.keeping import Keeper, rest_of
 from fleet_producer.watch.looking import Glass, Observer, View, advice_of
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
@@ -111,6 +111,7 @@ class Folder:
         self._failures = 0
         self.due_at = parts.monotonic()
         self.trouble = ""
+        self._unseen: Mapping[str, str] = {}
         self.scanned_at: float | None = None
 
     @property
@@ -124,9 +125,18 @@ class Folder:
         return [place.record for place in self._places.values()]
 
     @property
+    def troubles(self) -> dict[str, str]:
+        """What of it cannot be seen, as ``share/path``, and why."""
+        return {self.name: self.trouble} if self.trouble else dict(self._unseen)
+
+    @property
     def unsettled(self) -> bool:
         """Whether a plate is about to be complete, as far as can be seen."""
-        return not self.trouble and any(record.state is State.SETTLING for record in self.records)
+        seen = (record for record in self.records if self._is_seen(record.key))
+        return not self.trouble and any(record.state is State.SETTLING for record in seen)
+
+    def _is_seen(self, key: str) -> bool:
+        return not any(key.startswith(f"{name}/") for name in self._unseen)
 
     def remember(self, records: Iterable[Record]) -> None:
         """Take over what an earlier process knew of the plates of this folder; not of one that is watched below it."""
@@ -158,7 +168,7 @@ class Folder:
             return
         self._failures, self.trouble = 0, ""
         for place in sorted(self._places.values(), key=lambda one: one.due_at):
-            if place.due_at <= self._parts.monotonic():
+            if self._is_seen(place.record.key) and place.due_at <= self._parts.monotonic():
                 self._look(place)
                 self._parts.pulse()
         self.scanned_at = self._parts.monotonic()
@@ -166,16 +176,19 @@ class Folder:
 
     def _find(self) -> None:
         began = self._parts.monotonic()
-        found = {one.key: one for one in candidates(self._where)}
-        gone = self._places.keys() - found.keys()
+        listed = find(self._where)
+        found = {one.key: one for one in listed.candidates}
+        self._pass_over(listed.unseen)
+        gone = list(filter(self._is_seen, self._places.keys() - found.keys()))
         for key in gone:
             self._observer.forget(self._places.pop(key).candidate)
         for key, candidate in found.items():
             if key not in self._places:
                 known = self._remembered.get(key)
                 self._places[key] = _Place(candidate, known or Record(key, why=_FOUND), began, kept=known)
-        forgotten = [*gone, *(self._remembered.keys() - found.keys())]
-        self._remembered = {}
+        unknown = self._remembered.keys() - found.keys()
+        self._remembered = {key: self._remembered[key] for key in unknown if not self._is_seen(key)}
+        forgotten = [*gone, *(unknown - self._remembered.keys())]
         if forgotten:
             self._parts.store.forget(forgotten)
         self._parts.between(self._parts.monotonic() - began)
@@ -221,7 +234,7 @@ class Folder:
         try:
             view = look(place.candidate)
         except (RequestError, OSError) as error:
-            view = View(Look(Mark(), unreadable=_told(error), advice=advice_of(error)))
+            view = View(Look(Mark(), unreadable=sentence_of(error), advice=advice_of(error)))
         except Stopped:
             raise
         except Exception as error:
@@ -242,7 +255,7 @@ class Folder:
             view = self._observer.whole(place.candidate, view)
             place.record = keep(place.candidate, self._share, view, place.record, self._instrument)
         except (RequestError, OSError) as error:
-            place.record = replace(place.record.interrupted(), why=_told(error))
+            place.record = replace(place.record.interrupted(), why=sentence_of(error))
         if place.record.state is State.PUBLISHED:
             place.stirring = False
             _LOG.info("a plate is published", plate=place.record.key, why=place.record.why)
@@ -254,24 +267,29 @@ class Folder:
             record = keeper.ignored(place.candidate, self._share, view, place.record, self._instrument)
             place.record = record if record.state is State.IGNORED else keeper.by_hand(self._share, view, record)
 
+    def _pass_over(self, unseen: Mapping[str, str]) -> None:
+        for name in unseen.keys() - self._unseen.keys():
+            _LOG.warning("a folder in a watched folder cannot be seen", folder=name, error=unseen[name])
+        self._unseen = unseen
+        self._interrupt(place for key, place in self._places.items() if not self._is_seen(key))
+
+    def _interrupt(self, places: Iterable[_Place]) -> None:
+        for place in places:
+            place.record = place.record.interrupted()
+            place.looked_at = None
+
     def _failed(self, error: Exception) -> None:
         if not self.trouble:
             _LOG.warning("a watched folder cannot be seen", folder=self.name, error=str(error))
         self._failures += 1
-        self.trouble = _told(error)
-        for place in self._places.values():
-            place.record = place.record.interrupted()
-            place.looked_at = None
+        self.trouble = sentence_of(error)
+        self._interrupt(self._places.values())
         self.due_at = self._parts.monotonic() + away_seconds(self._failures, self._parts.settings)
 
     def _keep(self, place: _Place) -> None:
         if place.kept is None or _worth_keeping(place.kept, place.record):
             self._parts.store.save([place.record])
             place.kept = place.record
-
-
-def _told(error: Exception) -> str:
-    return f"{error.reason}: {error}" if isinstance(error, RequestError) else str(error)
 
 
 def _worth_keeping(kept: Record, record: Record) -> bool:

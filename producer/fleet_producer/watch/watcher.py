@@ -144,7 +144,7 @@ class Watcher:
     @property
     def troubles(self) -> dict[str, str]:
         """The folders that cannot be seen, and why."""
-        return {folder.name: folder.trouble for folder in self._folders if folder.trouble}
+        return {name: why for folder in self._folders for name, why in folder.troubles.items()}
 
     def stands_still(self) -> str | None:
         """What is wrong when nothing was looked at for long; may be asked by any thread."""
