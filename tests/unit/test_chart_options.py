@@ -206,7 +206,7 @@ class TestClasses:
             "worker-inplace",
         }
 
-    def test_workers_in_place_write_to_the_repository_as_its_group(self) -> None:
+    def test_a_class_may_write_to_the_repository_as_its_group(self) -> None:
         pod = pod_of(case("full"), "worker-inplace")
         (mount,) = (one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == "/OMERO")
         (claim,) = (one["persistentVolumeClaim"] for one in pod["volumes"] if one["name"] == mount["name"])
@@ -219,11 +219,14 @@ class TestClasses:
         pod = pod_of(case("full"), "worker")
         assert not any(mount["mountPath"] == "/OMERO" for mount in pod["containers"][0]["volumeMounts"])
 
-    def test_a_mount_is_read_only_unless_it_says_otherwise(self) -> None:
-        mounts = {"more": {"existingClaim": "c", "mountPath": "/more"}}
+    @pytest.mark.parametrize("said", [{}, {"readOnly": True}])
+    def test_a_mount_is_read_only_unless_it_says_otherwise(self, said: Values) -> None:
+        mounts = {"more": {"existingClaim": "c", "mountPath": "/more"} | said}
         pod = pod_of(merged(case("minimal"), {"worker": {"extraMounts": mounts}}), "worker")
         (mount,) = (one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == "/more")
+        (claim,) = (one["persistentVolumeClaim"] for one in pod["volumes"] if one["name"] == mount["name"])
         assert mount["readOnly"] is True
+        assert claim == {"claimName": "c", "readOnly": True}
 
 
 class TestDeletionCost:
