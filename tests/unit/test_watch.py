@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from fleet_common.heartbeats import Settle
 from fleet_common.messages import Options, Owner, Priority, SubmittedBy
 from fleet_common.plates import Plate, Reader
 from fleet_common.plates.harmony import HarmonyFormat
-from fleet_common.storage import Judgement, OpenFiles, Share, Shares
+from fleet_common.storage import Judgement, OpenFiles, Share, Shares, judge
 from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
 from fleet_producer.prepare import Order, prepare
@@ -656,15 +657,52 @@ class TestRules:
         assert len(bench.published) == 1
 
 
+def rested(bench: Bench, seconds: float) -> float:
+    """How long it rests after so much work."""
+    before = bench.time.seconds
+    with bench.watcher._folders[0]._parts.breath.work():
+        bench.time.pass_by(seconds)
+    return bench.time.seconds - before - seconds
+
+
 class TestAdaptive:
     """How often it looks."""
 
     def test_work_is_no_more_than_its_share(self, bench: Bench) -> None:
         """Given work that takes a second, then nine are waited for a share of a tenth."""
         bench.how["busy_percent"] = 10
-        before = bench.time.seconds
-        bench.watcher._folders[0]._parts.between(1.0)
-        assert bench.time.seconds - before == pytest.approx(9.0, abs=0.1)
+        assert rested(bench, 1.0) == pytest.approx(9.0, abs=0.1)
+
+    def test_long_work_is_rested_for_in_parts(self, bench: Bench) -> None:
+        """Given half an hour of work, then no rest is longer than the longest pause, and none is forgotten."""
+        bench.how["busy_percent"] = 10
+        rests = [rested(bench, 1800.0), *(rested(bench, 0.0) for _ in range(60))]
+        assert max(rests) == pytest.approx(300.0, abs=0.1)
+        assert sum(rests) == pytest.approx(9 * 1800.0, abs=2.0)
+
+    def test_a_long_look_rests_between_two_files(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given TIFFs that take 20 s each, then each is rested for before the next one is opened."""
+        bench.how["busy_percent"] = 10
+        bench.plate()
+        began: list[float] = []
+
+        def slowly(*arguments: Any) -> Judgement:
+            began.append(bench.time.seconds)
+            bench.time.pass_by(20)
+            return judge(*arguments)
+
+        monkeypatch.setattr(wholeness, "judge", slowly)
+        bench.watch(2000)
+        assert len(began) == 4
+        assert [later - before for before, later in itertools.pairwise(began)] == pytest.approx([200.0] * 3, abs=1.0)
+
+    def test_a_look_rests_between_two_folders(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench.plate()
+        beats: list[str] = []
+        bench.watcher.tick()
+        monkeypatch.setattr(bench.watcher._folders[0]._observer, "_pulse", lambda: beats.append("beat"))
+        bench.watch(10)
+        assert len(beats) >= 2
 
     def test_published_plates_rest(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Given plates that are published, then nobody lists or opens them any more."""

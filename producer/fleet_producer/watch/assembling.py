@@ -23,8 +23,9 @@ from fleet_producer.spool import Spool, now_utc
 from fleet_producer.watch.folder import Folder, Parts
 from fleet_producer.watch.keeping import Keeper
 from fleet_producer.watch.outbox import Outbox
+from fleet_producer.watch.resting import Breath, Pulse
 from fleet_producer.watch.store import Store
-from fleet_producer.watch.watcher import Breath, Identity, Pulse, Watcher
+from fleet_producer.watch.watcher import Identity, Watcher
 
 STATE: Final = "watch"
 
@@ -79,8 +80,8 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
         raise UsageError("nothing to watch: name a folder, or give watch.folders in the settings")
     shares = {name: Share(name, root) for name, root in settings.shares.items()}
     keeper = Keeper(settings, spool, store, world.clock, lambda key: _exists(key, shares))
-    breath = Breath(settings.watch, world.stopping.wait, world.metrics.worked_seconds.inc)
-    pulse = Pulse(world.monotonic, world.stopping)
+    breath = Breath(settings.watch, world.stopping.wait, world.metrics.worked_seconds.inc, world.monotonic)
+    pulse = Pulse(world.monotonic, world.stopping, breath)
     parts = Parts(keeper, store, settings.watch, world.monotonic, breath, world.metrics.internal_errors.inc, pulse)
     folders = [_folder(one, settings, shares, parts) for one in settings.watch.folders]
     remembered = list(store.records())

@@ -24,6 +24,7 @@ from fleet_producer.watch.keeping import Keeper, rest_of
 from fleet_producer.watch.looking import Glass, Observer, View, advice_of
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
 from fleet_producer.watch.records import AT_REST, NEEDS_A_PERSON, Record
+from fleet_producer.watch.resting import Breath, Stopped
 from fleet_producer.watch.store import Store
 from fleet_producer.watch.tree import pattern_of
 
@@ -42,7 +43,7 @@ class Parts:
         store: The state.
         settings: How often to look.
         monotonic: A clock in seconds that nobody can set.
-        between: Called after each look with the seconds that it took; may wait.
+        breath: Told of all work; rests.
         defect: Called when a look failed as no rule foresees.
         pulse: Called again and again while a plate is looked at, before each file and after each plate; whatever
             should not wait for the end of a round is done in it. Raises :class:`Stopped` to end the round.
@@ -52,13 +53,9 @@ class Parts:
     store: Store
     settings: WatchSettings
     monotonic: Callable[[], float]
-    between: Callable[[float], None]
+    breath: Breath
     defect: Callable[[], None]
     pulse: Callable[[], None]
-
-
-class Stopped(Exception):
-    """The watch is to end; the plate that was looked at is looked at again by the next one."""
 
 
 @dataclass(slots=True)
@@ -162,14 +159,16 @@ class Folder:
         if self._parts.monotonic() < self.due_at:
             return
         try:
-            self._find()
+            with self._parts.breath.work():
+                self._find()
         except (RequestError, OSError) as error:
             self._failed(error)
             return
         self._failures, self.trouble = 0, ""
         for place in sorted(self._places.values(), key=lambda one: one.due_at):
             if self._is_seen(place.record.key) and place.due_at <= self._parts.monotonic():
-                self._look(place)
+                with self._parts.breath.work():
+                    self._look(place)
                 self._parts.pulse()
         self.scanned_at = self._parts.monotonic()
         self.due_at = self.scanned_at + self._parts.settings.poll_seconds
@@ -191,7 +190,6 @@ class Folder:
         forgotten = [*gone, *(unknown - self._remembered.keys())]
         if forgotten:
             self._parts.store.forget(forgotten)
-        self._parts.between(self._parts.monotonic() - began)
 
     def _look(self, place: _Place) -> None:
         began = self._parts.monotonic()
@@ -203,7 +201,6 @@ class Folder:
         place.due_at = ended + (
             settings.rest_seconds if resting else pause_seconds(place.record, settle_seconds, settings)
         )
-        self._parts.between(ended - began)
 
     def _is_stirring(self, place: _Place) -> bool:
         """Whether there may be news: of one at rest only when its entry file is there and is another."""

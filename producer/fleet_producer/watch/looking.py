@@ -89,7 +89,7 @@ class Observer:
     Args:
         glass: How to look.
         held: Whether another program has a file open for itself.
-        pulse: Called before each file that is opened: a plate may have 900,000.
+        pulse: Called before each folder that is listed and each file that is opened: a plate may have 900,000.
     """
 
     def __init__(self, glass: Glass, held: Held = held_by_another, pulse: Callable[[], None] = nothing) -> None:
@@ -172,7 +172,7 @@ class Observer:
         return self._read(candidate, mark), temporary
 
     def _list(self, candidate: Candidate) -> tuple[Mark, tuple[str, ...]]:
-        listing = list_plate(self.glass.share, candidate.path, self.glass.temporary)
+        listing = list_plate(self.glass.share, candidate.path, self.glass.temporary, self._pulse)
         return listing.mark(), tuple(listing.temporary)
 
     def _read_file(self, candidate: Candidate) -> View:

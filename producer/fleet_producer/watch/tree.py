@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import PurePosixPath
@@ -19,6 +19,7 @@ from typing import Final
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.names import printable
 from fleet_common.storage import OpenFiles, Share
+from fleet_common.wholeness import nothing
 from fleet_producer.completeness import Mark
 
 MAX_DEPTH: Final = 32
@@ -61,13 +62,16 @@ def pattern_of(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(translate, names)) if names else r"(?!)", re.IGNORECASE)
 
 
-def list_plate(share: Share, folder: PurePosixPath, temporary: re.Pattern[str]) -> Listing:
+def list_plate(
+    share: Share, folder: PurePosixPath, temporary: re.Pattern[str], each: Callable[[], None] = nothing
+) -> Listing:
     """List every file below a folder in one pass.
 
     Args:
         share: Where the folder is.
         folder: Relative to the share.
         temporary: Matches the names of files that are still being written.
+        each: Called before each folder; what it raises ends the work.
 
     Raises:
         Permanent: ``unsupported`` for folders that lie more than 32 deep; ``unsafe-path``.
@@ -77,6 +81,7 @@ def list_plate(share: Share, folder: PurePosixPath, temporary: re.Pattern[str]) 
     pending = [folder.parts]
     with OpenFiles(share) as files:
         while pending:
+            each()
             pending.extend(_list_folder(files, pending.pop(), listing, temporary))
             if pending and len(pending[-1]) > len(folder.parts) + MAX_DEPTH:
                 raise failure(Reason.UNSUPPORTED, f"{share.name}/{folder} has folders more than {MAX_DEPTH} deep")

@@ -19,74 +19,16 @@ from fleet_common.events import Kind
 from fleet_common.heartbeats import Heartbeat, Settle
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.watching import WatchSettings
-from fleet_common.wholeness import nothing
 from fleet_producer.completeness import State
-from fleet_producer.watch.folder import Folder, Stopped
+from fleet_producer.watch.folder import Folder
 from fleet_producer.watch.outbox import Outbox, oldest_seconds
-from fleet_producer.watch.pacing import breath_seconds
 from fleet_producer.watch.records import NEEDS_A_PERSON, Record
+from fleet_producer.watch.resting import Pulse, Stopped
 
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 """So long at most until the spool is looked at again: a submit by hand may have left something in it."""
-_WORTH_A_PAUSE_SECONDS: Final = 0.1
-_MEANWHILE_SECONDS: Final = 1.0
 STANDS_STILL_SECONDS: Final = 900.0
 """One call of the storage that takes longer is told by /healthz: otherwise nobody would see that a share hangs."""
-
-
-class Breath:
-    """Rests after work, so that work is no more than its share of the time.
-
-    Args:
-        settings: The share.
-        wait: Waits so many seconds, or less when the watch is to stop.
-        count: Called with seconds of work.
-    """
-
-    def __init__(
-        self, settings: WatchSettings, wait: Callable[[float], object], count: Callable[[float], object]
-    ) -> None:
-        self._settings, self._wait, self._count = settings, wait, count
-        self._owed_seconds = 0.0
-
-    def __call__(self, worked_seconds: float) -> None:
-        """Rest for so much work; what is short is put together."""
-        self._count(max(0.0, worked_seconds))
-        self._owed_seconds += breath_seconds(max(0.0, worked_seconds), self._settings)
-        if self._owed_seconds >= _WORTH_A_PAUSE_SECONDS:
-            self._wait(min(self._owed_seconds, self._settings.slowest_seconds))
-            self._owed_seconds = 0.0
-
-
-class Pulse:
-    """Beats while plates are looked at: a first round over thousands of plates, or one of 900,000 files, takes hours.
-
-    Args:
-        monotonic: A clock in seconds that nobody can set.
-        stopping: Ends the round when it is set.
-
-    Attributes:
-        at: When it last beat.
-        meanwhile: What is done in between, at most once a second.
-    """
-
-    def __init__(self, monotonic: Callable[[], float], stopping: threading.Event) -> None:
-        self._monotonic, self._stopping = monotonic, stopping
-        self._meanwhile_at = self.at = monotonic()
-        self.meanwhile: Callable[[], None] = nothing
-
-    def __call__(self) -> None:
-        """Beat.
-
-        Raises:
-            Stopped: The watch is to end.
-        """
-        if self._stopping.is_set():
-            raise Stopped
-        self.at = self._monotonic()
-        if self.at - self._meanwhile_at >= _MEANWHILE_SECONDS:
-            self._meanwhile_at = self.at
-            self.meanwhile()
 
 
 @dataclass(frozen=True, slots=True)
