@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from fleet_producer.completeness import State
 from fleet_producer.prepare import Order, prepare
 from fleet_producer.watch import finding, looking, tree
 from fleet_producer.watch.finding import Candidate
+from fleet_producer.watch.folder import Folder
 from fleet_producer.watch.lock import Lock
 from fleet_producer.watch.looking import Observer, View
 from fleet_stack.plates import PlateSpec, tiff
@@ -200,6 +202,50 @@ class TestOnePlate:
         instrument.folder.rmdir()
         bench.watch(30)
         assert bench.watcher.records == []
+
+    def test_people_learn_that_a_plate_of_which_they_were_told_is_gone(self, bench: Bench) -> None:
+        """Given a plate that stays incomplete and is deleted while no broker is there, then it is withdrawn once."""
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        bench.broker.connected = False
+        shutil.rmtree(instrument.folder)
+        bench.watch(30)
+        bench.restart()
+        bench.watch(30)
+        bench.broker.connected = True
+        bench.watch(60)
+        told, withdrawn = bench.broker.events
+        assert (withdrawn.kind, withdrawn.request_id) == (Kind.WITHDRAWN, told.request_id)
+        assert withdrawn.message == "it is not there any more"
+        assert bench.kept() == []
+
+    def test_what_comes_back_before_that_is_the_plate_of_which_they_know(self, bench: Bench) -> None:
+        """Given a plate that is moved away and back while no broker is there, then nobody hears of it again."""
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        bench.broker.connected = False
+        instrument.folder.rename(bench.folder / "away")
+        bench.watch(30)
+        (bench.folder / "away").rename(instrument.folder)
+        bench.watch(30)
+        bench.broker.connected = True
+        bench.watch(400)
+        assert [event.kind for event in bench.broker.events] == [Kind.INCOMPLETE]
+
+    def test_a_kill_after_telling_tells_the_same_again(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given a process that dies before it notes that people were told, then they are told under the same id."""
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        with monkeypatch.context() as patched:
+            patched.setattr(Folder, "mark", killed)
+            with pytest.raises(KeyboardInterrupt):
+                bench.watch(DEADLINE_SECONDS + 400)
+        bench.restart()
+        bench.watch(400)
+        first, second = bench.broker.events
+        assert first.request_id == second.request_id
 
 
 class TestMany:
@@ -655,6 +701,11 @@ class TestRules:
             assert "may not hold" in bench.only.why
         bench.watch(400)
         assert len(bench.published) == 1
+
+
+def killed(*_: object) -> None:
+    """Die."""
+    raise KeyboardInterrupt
 
 
 def rested(bench: Bench, seconds: float) -> float:

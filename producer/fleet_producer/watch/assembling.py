@@ -20,9 +20,10 @@ from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
 from fleet_common.watching import WatchedFolder
 from fleet_producer.spool import Spool, now_utc
-from fleet_producer.watch.folder import Folder, Parts
+from fleet_producer.watch.folder import Folder
 from fleet_producer.watch.keeping import Keeper
 from fleet_producer.watch.outbox import Outbox
+from fleet_producer.watch.parts import Parts
 from fleet_producer.watch.resting import Breath, Pulse
 from fleet_producer.watch.store import Store
 from fleet_producer.watch.watcher import Identity, Watcher

@@ -17,45 +17,20 @@ import structlog
 
 from fleet_common.errors import Reason, RequestError
 from fleet_common.storage import Share
-from fleet_common.watching import WatchedFolder, WatchSettings
+from fleet_common.watching import WatchedFolder
 from fleet_producer.completeness import Look, Mark, Policy, State, decide
 from fleet_producer.watch.finding import Candidate, Where, find, sentence_of
-from fleet_producer.watch.keeping import Keeper, rest_of
+from fleet_producer.watch.keeping import rest_of
 from fleet_producer.watch.looking import Glass, Observer, View, advice_of
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
+from fleet_producer.watch.parts import Parts
 from fleet_producer.watch.records import AT_REST, NEEDS_A_PERSON, Record
-from fleet_producer.watch.resting import Breath, Stopped
-from fleet_producer.watch.store import Store
+from fleet_producer.watch.resting import Stopped
 from fleet_producer.watch.tree import pattern_of
 
-_KEEP_SECONDS: Final = 60.0
-"""A quiet plate is written to the state no more often than this."""
 _FOUND: Final = "it was just found"
+_GONE: Final = "it is not there any more"
 _LOG = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What all folders share.
-
-    Attributes:
-        keeper: Puts complete plates into the spool.
-        store: The state.
-        settings: How often to look.
-        monotonic: A clock in seconds that nobody can set.
-        breath: Told of all work; rests.
-        defect: Called when a look failed as no rule foresees.
-        pulse: Called again and again while a plate is looked at, before each file and after each plate; whatever
-            should not wait for the end of a round is done in it. Raises :class:`Stopped` to end the round.
-    """
-
-    keeper: Keeper
-    store: Store
-    settings: WatchSettings
-    monotonic: Callable[[], float]
-    breath: Breath
-    defect: Callable[[], None]
-    pulse: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -105,6 +80,7 @@ class Folder:
         )
         self._places: dict[str, _Place] = {}
         self._remembered: dict[str, Record] = {}
+        self._gone: dict[str, Record] = {}
         self._failures = 0
         self.due_at = parts.monotonic()
         self.trouble = ""
@@ -120,6 +96,16 @@ class Folder:
     def records(self) -> list[Record]:
         """What is known of its plates."""
         return [place.record for place in self._places.values()]
+
+    @property
+    def gone(self) -> list[Record]:
+        """Plates that are not there any more, of which people still think that they need them."""
+        return [replace(record, why=_GONE, next_action="") for record in self._gone.values()]
+
+    def forget(self, key: str) -> None:
+        """People know that a plate is gone."""
+        del self._gone[key]
+        self._parts.store.forget([key])
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -178,16 +164,23 @@ class Folder:
         listed = find(self._where)
         found = {one.key: one for one in listed.candidates}
         self._pass_over(listed.unseen)
-        gone = list(filter(self._is_seen, self._places.keys() - found.keys()))
-        for key in gone:
-            self._observer.forget(self._places.pop(key).candidate)
+        known = self._remembered | self._gone
+        for key in filter(self._is_seen, self._places.keys() - found.keys()):
+            place = self._places.pop(key)
+            self._observer.forget(place.candidate)
+            known[key] = place.record.interrupted()
         for key, candidate in found.items():
             if key not in self._places:
-                known = self._remembered.get(key)
-                self._places[key] = _Place(candidate, known or Record(key, why=_FOUND), began, kept=known)
-        unknown = self._remembered.keys() - found.keys()
-        self._remembered = {key: self._remembered[key] for key in unknown if not self._is_seen(key)}
-        forgotten = [*gone, *(unknown - self._remembered.keys())]
+                kept = known.pop(key, None)
+                self._places[key] = _Place(candidate, kept or Record(key, why=_FOUND), began, kept=kept)
+        self._let_go(known)
+
+    def _let_go(self, left: dict[str, Record]) -> None:
+        """Forget plates that are not there, but not before people know of those of which they were told."""
+        self._remembered = {key: one for key, one in left.items() if not self._is_seen(key)}
+        there = {key: one for key, one in left.items() if key not in self._remembered}
+        self._gone = {key: one for key, one in there.items() if one.told}
+        forgotten = there.keys() - self._gone.keys()
         if forgotten:
             self._parts.store.forget(forgotten)
 
@@ -284,12 +277,6 @@ class Folder:
         self.due_at = self._parts.monotonic() + away_seconds(self._failures, self._parts.settings)
 
     def _keep(self, place: _Place) -> None:
-        if place.kept is None or _worth_keeping(place.kept, place.record):
+        if place.record.is_news_after(place.kept):
             self._parts.store.save([place.record])
             place.kept = place.record
-
-
-def _worth_keeping(kept: Record, record: Record) -> bool:
-    if not kept.same_to_people(record):
-        return True
-    return record.history.still_seconds - kept.history.still_seconds >= _KEEP_SECONDS

@@ -10,6 +10,8 @@ import pydantic
 from fleet_producer.completeness import Decision, History, State
 
 MAX_PROBLEMS: Final = 100
+_KEEP_SECONDS: Final = 60.0
+"""A quiet plate is written to the state no more often than this."""
 
 AT_REST: Final = frozenset({State.PUBLISHED, State.IGNORED})
 """States in which nothing more is expected of a plate."""
@@ -84,6 +86,12 @@ class Record:
     def restarted(self) -> Record:
         """The record after a start: the rules may be others now, so what one of them ignored is looked at once more."""
         return replace(self.interrupted(), rest=None if self.state is State.IGNORED else self.rest)
+
+    def is_news_after(self, kept: Record | None) -> bool:
+        """Whether it is worth to be kept in place of what was kept last."""
+        if kept is None or not kept.same_to_people(self):
+            return True
+        return self.history.still_seconds - kept.history.still_seconds >= _KEEP_SECONDS
 
     def same_to_people(self, other: Record) -> bool:
         """Whether both say the same, apart from how long it has been so."""

@@ -27,6 +27,8 @@ from fleet_producer.watch.resting import Pulse, Stopped
 
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 """So long at most until the spool is looked at again: a submit by hand may have left something in it."""
+TOLD_NAMESPACE: Final = uuid.UUID("8d2b7a0c-5c1e-5b34-9a2e-6f0f4c9d1b27")
+"""The uuid5 namespace of plates that need a person."""
 STANDS_STILL_SECONDS: Final = 900.0
 """One call of the storage that takes longer is told by /healthz: otherwise nobody would see that a share hangs."""
 
@@ -145,15 +147,22 @@ class Watcher:
         for folder in self._folders:
             for record in folder.records:
                 self._tell_of(folder, record)
+            for record in folder.gone:
+                if self._outbox.tell(Kind.WITHDRAWN, uuid.UUID(record.told), self._identity.lane, record):
+                    folder.forget(record.key)
 
     def _tell_of(self, folder: Folder, record: Record) -> None:
         needed = record.state in NEEDS_A_PERSON
         if needed == bool(record.told):
             return
-        told = uuid.UUID(record.told) if record.told else uuid.uuid4()
+        told = uuid.UUID(record.told) if record.told else self._id_of(record)
         kind = Kind.INCOMPLETE if needed else Kind.WITHDRAWN
         if self._outbox.tell(kind, told, self._identity.lane, record):
             folder.mark(record.key, str(told) if needed else "")
+
+    def _id_of(self, record: Record) -> uuid.UUID:
+        """Under which people are told of a plate as it is now: the same when this process dies before it is noted."""
+        return uuid.uuid5(TOLD_NAMESPACE, f"{self._identity.host}/{record.key}/{record.history.mark}")
 
     def _measure(self) -> None:
         for state, count in counted(self.records).items():
