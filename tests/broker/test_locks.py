@@ -59,6 +59,28 @@ def test_a_lock_is_not_taken_twice_by_one_process(rabbit: Rabbit) -> None:
     assert locks.try_take(LOCK) is not None
 
 
+def test_a_lock_that_was_refused_is_looked_at_before_a_neighbour_may_take_it(
+    rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a lock that becomes free right after the refusal, then no thread of this process has it meanwhile.
+
+    It would look like a queue that is no lock: its own connection may look at an exclusive queue.
+    """
+    mine, theirs = rabbit.locks(), rabbit.locks()
+    lease = taken(theirs.try_take(LOCK))
+    look, neighbours = Locks._check_that_it_is_a_lock, list[Lease | None]()
+
+    def look_late(locks: Locks, name: str) -> None:
+        lease.release()
+        neighbours.append(mine.try_take(name))
+        look(locks, name)
+
+    monkeypatch.setattr(Locks, "_check_that_it_is_a_lock", look_late)
+    assert mine.try_take(LOCK) is None
+    assert neighbours == [None]
+    assert mine.try_take(LOCK) is not None
+
+
 def test_a_lease_is_released_by_its_context(rabbit: Rabbit) -> None:
     mine, theirs = rabbit.locks(), rabbit.locks()
     lease = taken(mine.try_take(LOCK))

@@ -166,13 +166,15 @@ class Locks:
             self._leases[name] = lease
         try:
             taken = self._link.call(partial(self._declare, lease), self._timing.try_seconds)
+            if not taken:
+                # Before the name is free again: what another thread of this process takes, this connection may look at.
+                self._check_that_it_is_a_lock(name)
         except BaseException:
             self._forget(lease)
             raise
         if taken:
             return lease
         self._forget(lease)
-        self._check_that_it_is_a_lock(name)
         return None
 
     def _check_that_it_is_a_lock(self, name: str) -> None:
