@@ -12,9 +12,9 @@ import pytest
 from fleet_common.errors import LeaseLost, Reason, RequestError, failure
 from fleet_common.events import Kind
 from fleet_common.messages import ImportRequest
-from fleet_common.plates import Plane
+from fleet_common.plates import InstrumentError, Plane, Plate
 from fleet_common.storage import Shares
-from fleet_worker.annotations import WARNINGS, result_from
+from fleet_worker.annotations import WARNINGS, plate_warnings, result_from
 from fleet_worker.attempt import Attempt
 from fleet_worker.checks import Checks
 from fleet_worker.files import FilesHere, ReadGroup, find_files
@@ -87,6 +87,34 @@ def test_an_outcome_that_is_rebuilt_has_the_warning_too(worker: FakeWorker) -> N
     outcome = attempt(worker)
     ((_, written, _),) = worker.omero.annotations
     assert result_from(written, worker.omero.facts).warnings == outcome.result.warnings
+
+
+def test_what_format_and_instrument_say_of_a_plate_reaches_its_outcome(
+    worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a plate that is whole, with planes that the instrument recorded as failed."""
+
+    def find_failed(request: ImportRequest, shares: Shares, read_group: ReadGroup) -> FilesHere:
+        found = find_files(request, shares, read_group)
+        planes = (Plane(0, 0, 0, 0, 0, 0, PATH),)
+        errors = (InstrumentError("well A01, field 1", "no focus"), InstrumentError("well A02, field 1", "no light"))
+        return replace(found, plate=replace(found.plate, planes=planes, warnings=("chunks are absent",), errors=errors))
+
+    monkeypatch.setattr("fleet_worker.attempt.find_files", find_failed)
+    worker.omero.pixels = bytes(48)
+    outcome = attempt(worker)
+    said, failed, sampled = outcome.result.warnings
+    assert said == "chunks are absent"
+    assert failed == "the instrument recorded 2 planes as failed, the first at well A01, field 1: no focus"
+    assert sampled.startswith(BLANK)
+    ((_, written, _),) = worker.omero.annotations
+    assert failed in written[WARNINGS]
+
+
+def test_of_many_warnings_the_first_are_told_and_the_others_counted() -> None:
+    """An event is no report."""
+    plate = Plate("f", "a", "", ("a",), warnings=tuple(f"warning {number}" for number in range(25)))
+    assert plate_warnings(plate)[-2:] == ("warning 9", "and 15 more warnings of this kind")
 
 
 def test_a_plane_with_texture_is_no_warning(worker: FakeWorker) -> None:

@@ -18,7 +18,7 @@ from fleet_common.errors import UsageError
 from fleet_common.events import Kind
 from fleet_common.heartbeats import Settle
 from fleet_common.messages import Options, Owner, Priority, SubmittedBy
-from fleet_common.plates import Plate, Reader
+from fleet_common.plates import InstrumentError, Plate, Reader
 from fleet_common.plates.harmony import HarmonyFormat
 from fleet_common.storage import Judgement, OpenFiles, Share, Shares, judge
 from fleet_common.watching import PlateRule
@@ -58,6 +58,20 @@ class TestOnePlate:
         assert (request.owner.user, request.target, request.lane) == ("alice", "Screen:+name:All", "phenix1")
         last = bench.only
         assert (last.state, last.request_id) == (State.PUBLISHED, str(request.request_id))
+
+    def test_what_the_instrument_recorded_is_told_of_a_published_plate(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = HarmonyFormat.read
+
+        def failed(plate_format: HarmonyFormat, entry: PurePosixPath, reader: Reader) -> Plate:
+            return replace(read(plate_format, entry, reader), errors=(InstrumentError("well A01", "no focus"),))
+
+        monkeypatch.setattr(HarmonyFormat, "read", failed)
+        bench.plate()
+        bench.settle()
+        assert bench.only.state is State.PUBLISHED
+        assert bench.only.why.endswith("; the instrument recorded 1 errors")
 
     def test_it_is_the_request_that_submit_would_make(self, bench: Bench, tmp_path: Path) -> None:
         """So that a person who submits the same plate by hand gets the same request id."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from fleet_common.events import Result
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import fleet_version
+from fleet_common.plates import Plate
 from fleet_worker.omero.facts import ImportedFacts, ResolvedTarget
 
 RESULT: Final = "result"
@@ -23,6 +24,7 @@ TARGET: Final = "target"
 WARNINGS: Final = "warnings"
 _MAX_IDS: Final = 1000
 _MAX_DIFFERENCE: Final = 1000
+_MAX_PLATE_WARNINGS: Final = 10
 
 
 def result_of(
@@ -39,7 +41,7 @@ def result_of(
         facts: What is there.
         target: Where it is; None for what another worker imported.
         seconds: By phase.
-        warnings: What was seen of its pixels; that it is partial is added.
+        warnings: What its format says of it, and what was seen of its pixels; that it is partial is added.
     """
     plates = tuple(plate.id for plate in facts.plates)
     return Result(
@@ -55,6 +57,19 @@ def result_of(
         seconds={name: round(value, 3) for name, value in seconds.items()},
         warnings=(*_warnings(request), *warnings),
     )
+
+
+def plate_warnings(plate: Plate) -> tuple[str, ...]:
+    """What its format and its instrument say of a plate, although it is whole; the first few of it."""
+    said = plate.warnings[:_MAX_PLATE_WARNINGS]
+    more = len(plate.warnings) - len(said)
+    return (*said, *((f"and {more} more warnings of this kind",) if more else ()), *_failed_planes(plate))
+
+
+def _failed_planes(plate: Plate) -> Iterator[str]:
+    if plate.errors:
+        first = plate.errors[0]
+        yield f"the instrument recorded {len(plate.errors)} planes as failed, the first at {first.where}: {first.state}"
 
 
 def result_from(told: Mapping[str, str], facts: ImportedFacts) -> Result:

@@ -29,7 +29,7 @@ from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
 from fleet_worker.adoption import Adoption
 from fleet_worker.allow import check_allowed
-from fleet_worker.annotations import provenance, refusal, result_of
+from fleet_worker.annotations import plate_warnings, provenance, refusal, result_of
 from fleet_worker.checks import Checks
 from fleet_worker.files import FilesHere, find_files
 from fleet_worker.job import Job, Outcome
@@ -237,7 +237,7 @@ class Attempt:
         with self._report.phase(Phase.VERIFY):
             facts = session.verify(fileset_id)
             self._compare(session, files, sent, facts)
-            warnings = self._look_at_planes(session, files, facts)
+            warnings = (*plate_warnings(files.plate), *self._look_at_planes(session, files, facts))
         with self._report.phase(Phase.ANNOTATE):
             result = result_of(self._request, facts, sent.target, self._report.seconds, warnings)
             told = provenance(self._request, self._job.number, result, self._parts.clock())

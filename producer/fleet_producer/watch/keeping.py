@@ -130,7 +130,7 @@ class Keeper:
         done = replace(
             record,
             state=State.PUBLISHED,
-            why=f"published as {request.request_id} to the lane {request.lane}",
+            why=f"published as {request.request_id} to the lane {request.lane}{_errors(plate)}",
             next_action="",
             request_id=str(request.request_id),
             rest=rest_of(share, plate.entry),
@@ -224,6 +224,10 @@ def _ignored(record: Record, rule: str, rest: Rest) -> Record:
 
 def _parked(record: Record, why: str, next_action: str) -> Record:
     return replace(record, why=f"it is complete, but {why}", next_action=next_action)
+
+
+def _errors(plate: Plate) -> str:
+    return f"; the instrument recorded {len(plate.errors)} errors" if plate.errors else ""
 
 
 def _the_plate(view: View) -> Plate:
