@@ -19,6 +19,7 @@ import omero.sys
 from omero.gateway import BlitzGateway
 
 from fleet_stack.description import OmeroDescription
+from support.waiting import until
 
 _KEY: Final = """
     select distinct link.parent.id from FilesetAnnotationLink link join link.child.mapValue pair
@@ -156,7 +157,11 @@ class Proof:
         return sorted(row[0] for row in self.query(_UNFINISHED))
 
     def end_sessions(self) -> None:
-        """Do what OMERO does to the sessions of silent clients: end all that were opened for somebody else."""
+        """Do what OMERO does to the sessions of silent clients: end all that were opened for somebody else.
+
+        Raises:
+            AssertionError: The database still calls one of them open after a minute.
+        """
         service = self._root().c.sf.getSessionService()
         for (uuid,) in self.query(_LENT):
             session = omero.model.SessionI()
@@ -164,6 +169,7 @@ class Proof:
             # Every call takes one reference away, the last one the session.
             while service.closeSession(session) > 0:
                 pass
+        until(lambda: not self.query(_LENT), 60, "the end of all sessions of owners")
 
     def close(self) -> None:
         """Log out."""
