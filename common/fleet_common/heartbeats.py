@@ -18,7 +18,7 @@ from fleet_common.messages import Model, Moment, Name, explain
 
 KIND: Final = "heartbeat"
 EVERY_SECONDS: Final = 60.0
-"""How often a producer tells one; silence of ten times that is an alert."""
+"""How often a producer tells one, unless its settings say otherwise; silence of ten times that is an alert."""
 MAX_HEARTBEAT_BYTES: Final = 16 * 1024
 Count = Annotated[int, Field(ge=0)]
 

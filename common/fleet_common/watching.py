@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from fleet_common.heartbeats import EVERY_SECONDS
 from fleet_common.messages import Name, Priority
 from fleet_common.settinggroup import Group
 
@@ -120,7 +121,7 @@ class WatchSettings(Group):
     """How often the entry file of a published plate is looked at."""
     busy_percent: Annotated[int, Field(ge=1, le=100)] = 10
     """At most this part of the time is spent looking, so that instruments and storage keep the rest."""
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = 60.0
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = EVERY_SECONDS
     """How often this host tells the event log that it is alive."""
     folders: tuple[WatchedFolder, ...] = ()
     """What is watched."""

@@ -6,23 +6,13 @@ import enum
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from fleet_common.heartbeats import Settle as State
 from fleet_common.plates import End, FileProblem
+
+__all__ = ["Decision", "History", "Layer", "Look", "Mark", "Policy", "State"]
 
 _RATE_LOOKS: Final = 2
 """From so many looks on a rate of arrival means something."""
-
-
-class State(enum.StrEnum):
-    """Where a plate is between the instrument and the broker."""
-
-    DISCOVERED = "discovered"
-    ACQUIRING = "acquiring"
-    SETTLING = "settling"
-    COMPLETE = "complete"
-    PUBLISHED = "published"
-    INCOMPLETE = "incomplete"
-    ABORTED = "aborted"
-    IGNORED = "ignored"
 
 
 class Layer(enum.StrEnum):

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final
 
 from fleet_common.events import Kind
-from fleet_common.heartbeats import Heartbeat, Settle
+from fleet_common.heartbeats import Heartbeat
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.watching import WatchSettings
 from fleet_producer.completeness import State
@@ -165,16 +165,17 @@ class Watcher:
         return uuid.uuid5(TOLD_NAMESPACE, f"{self._identity.host}/{record.key}/{record.history.mark}")
 
     def _measure(self) -> None:
-        for state, count in counted(self.records).items():
+        counts = counted(self.records)
+        for state, count in counts.items():
             self._metrics.plates.labels(state).set(count)
         self._metrics.parked.set(sum(bool(one.next_action) for one in self.records if one.state is State.COMPLETE))
         self._metrics.folders_away.set(len(self.troubles))
         self._metrics.since_scan_seconds.set(self._seconds_since_scan())
         if self._monotonic() >= self._heartbeat_at:
             self._heartbeat_at = self._monotonic() + self._settings.heartbeat_seconds
-            self._beat()
+            self._beat(counts)
 
-    def _beat(self) -> None:
+    def _beat(self, counts: dict[State, int]) -> None:
         pending, totals = self._outbox.spool.pending(), self._outbox.spool.totals()
         heartbeat = Heartbeat(
             lane=self._identity.lane,
@@ -184,7 +185,7 @@ class Watcher:
             spool_bytes=totals.bytes,
             unconfirmed=len(pending),
             oldest_unconfirmed_seconds=oldest_seconds(pending, self._clock()),
-            acquisitions=counted(self.records),
+            acquisitions=counts,
             seconds_since_scan=self._seconds_since_scan(),
         )
         self._metrics.spool_requests.set(heartbeat.spool_requests)
@@ -204,9 +205,9 @@ class Watcher:
         )
 
 
-def counted(records: Iterable[Record]) -> dict[Settle, int]:
+def counted(records: Iterable[Record]) -> dict[State, int]:
     """How many plates are in which state; all states are there."""
-    counts = dict.fromkeys(Settle, 0)
+    counts = dict.fromkeys(State, 0)
     for record in records:
-        counts[Settle(record.state)] += 1
+        counts[record.state] += 1
     return counts
