@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet_common.broker.topology import CONSUMER_TIMEOUT_MILLISECONDS
+from fleet_common.broker.verify import TIMEOUT_HONOURED_SINCE
 from fleet_common.errors import RULES, RequestError
 from fleet_common.settings import OmeroSettings, Settings
 from fleet_worker.limits import DEFAULT_POOL_SIZE, allowed, pool_needed, slot_problems
@@ -20,8 +21,6 @@ from fleet_worker.omero.serverfacts import ServerLimits
 
 CLOCK_SECONDS: Final = 5.0
 """Workers' clocks order events of different attempts; NTP keeps them within milliseconds."""
-ARGUMENTS_SINCE: Final = (4, 0)
-"""RabbitMQ honours ``x-consumer-timeout`` of a queue from here on."""
 _SUDO_ONLY: Final = ("Sudo",)
 _MS: Final = 1000
 
@@ -92,7 +91,7 @@ def of_delivery_timeout(version: tuple[int, ...], import_deadline_seconds: float
             f"an import may take {import_deadline_seconds:,.0f} s, and queues give it up after {longest_seconds:,.0f} s"
         )
         return fail("time-out", text, "Set worker.import_deadline_seconds to less than that.")
-    if version < ARGUMENTS_SINCE:
+    if version < TIMEOUT_HONOURED_SINCE:
         return warn(
             "time-out",
             f"RabbitMQ {named} ignores the queues' own delivery time-out, and its setting cannot be read from here",

@@ -18,13 +18,6 @@ from fleet_worker.scan import Limits, Refusal, Refused, Scanned, Scanner, biofor
 from fleet_worker.scan.answers import Answer
 from fleet_worker.scan.groups import plate_of
 
-_REASONS = {
-    Refusal.UNKNOWN: (Reason.UNKNOWN_FORMAT, "no reader of Bio-Formats takes it"),
-    Refusal.FAILED: (Reason.READER_FAILED, "Bio-Formats failed at it"),
-    Refusal.HUNG: (Reason.READER_FAILED, "Bio-Formats hung at it"),
-    Refusal.DIED: (Reason.READER_FAILED, "Bio-Formats died of it"),
-}
-
 
 def scanner_of(settings: ScanSettings) -> Scanner | None:
     """The scanner of a worker; None where it has no Bio-Formats. Nothing is started yet.
@@ -73,8 +66,8 @@ def read_group(scanner: Scanner | None, share: Share, path: str, stop: Callable[
     answer = ask_about(scanner, share, path, stop)
     if isinstance(answer, Scanned):
         return plate_of(path, answer)
-    reason, text = _REASONS[answer.why]
-    raise failure(reason, f"{path}: {text}{f': {answer.text}' if answer.text else ''}")
+    reason = Reason.UNKNOWN_FORMAT if answer.why is Refusal.UNKNOWN else Reason.READER_FAILED
+    raise failure(reason, f"{path}: {answer.why.sentence}{f': {answer.text}' if answer.text else ''}")
 
 
 def _relative(file: str, root: PurePath) -> str:

@@ -29,6 +29,7 @@ from fleet_common.broker.topology import StreamBounds, Topology, describe
 _LOG = structlog.get_logger()
 _NOT_FOUND: Final = 404
 TIMEOUT_HONOURED_SINCE: Final = (4, 0)
+"""RabbitMQ does what ``x-consumer-timeout`` of a queue says from here on."""
 
 
 def verify(

@@ -34,6 +34,19 @@ class Refusal(enum.StrEnum):
     HUNG = "hung"
     DIED = "died"
 
+    @property
+    def sentence(self) -> str:
+        """For people, about a file that they know."""
+        return _SENTENCES[self]
+
+
+_SENTENCES: Final = {
+    Refusal.UNKNOWN: "no reader of Bio-Formats takes it",
+    Refusal.FAILED: "Bio-Formats failed at it",
+    Refusal.HUNG: "Bio-Formats hung at it",
+    Refusal.DIED: "Bio-Formats died of it",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

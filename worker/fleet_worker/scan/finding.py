@@ -150,11 +150,4 @@ def _refuse(path: str, refused: Refused, found: Findings) -> None:
     if refused.why is Refusal.UNKNOWN:
         found.unknown += 1
     else:
-        found.left_out.append(LeftOut(path, f"Bio-Formats {_SAYS[refused.why]}: {refused.text}"))
-
-
-_SAYS: Final = {
-    Refusal.FAILED: "failed at it",
-    Refusal.HUNG: "hung at it",
-    Refusal.DIED: "died of it",
-}
+        found.left_out.append(LeftOut(path, f"{refused.why.sentence}: {refused.text}"))
