@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 PREFIX: Final = "omero_import"
+PUBLISHED: Final = ("confirmed", "unroutable", "refused", "timeout", "unreachable")
+"""What can become of a request that is published."""
 SECONDS: Final = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
 """Bounds of the histograms of time: from a short call to 8 h, as long as large plates were seen to take."""
 
@@ -34,6 +36,13 @@ class Instruments:
         ProcessCollector(registry=self.registry)
         Info(f"{PREFIX}_build", "Version of the fleet.", registry=self.registry).info({"version": fleet_version()})
 
+    def _published(self) -> Counter:
+        """Requests that this process publishes, with every result from the start."""
+        counter = self._counter("published_requests", "Requests published by this producer, by result.", "result")
+        for result in PUBLISHED:
+            counter.labels(result)
+        return counter
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 
@@ -41,7 +50,7 @@ class Instruments:
         return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", text, labels, registry=self.registry, buckets=SECONDS)
+        return self._histogram_of(name, text, SECONDS, *labels)
 
     def _histogram_of(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"{PREFIX}_{name}", text, labels, registry=self.registry, buckets=buckets)

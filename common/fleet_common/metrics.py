@@ -16,10 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from fleet_common.errors import Reason
 from fleet_common.events import Kind, Phase
-from fleet_common.instruments import PREFIX, Instruments, fleet_version
+from fleet_common.instruments import Instruments
 from fleet_common.pulse import Pulse
-
-__all__ = ["OUTCOMES", "PREFIX", "PUBLISHED", "ROLES", "SLOT_KINDS", "Metrics", "fleet_version"]
 
 OUTCOMES: Final = (
     Kind.IMPORTED,
@@ -34,7 +32,6 @@ WITHOUT_REASON: Final = (Kind.IMPORTED, Kind.ALREADY_IMPORTED, Kind.EXPANDED, Ki
 HANDED_BACK: Final = (Reason.DRAINING, Reason.LOCK_HELD, Reason.STILL_RUNNING, Reason.CRASH_SUSPECT)
 SLOT_KINDS: Final = ("upload", "create", "staged", "import")
 ROLES: Final = ("consume", "publish")
-PUBLISHED: Final = ("confirmed", "unroutable", "refused", "timeout", "unreachable")
 
 
 class Metrics(Instruments):
@@ -89,11 +86,7 @@ class Metrics(Instruments):
         self.lane_paused = self._gauge(
             "lane_paused", "1 while an operator has paused the lane; there is one series for each lane served.", "lane"
         )
-        self.published = self._counter(
-            "published_requests", "Requests published by this producer, by result.", "result"
-        )
-        for result in PUBLISHED:
-            self.published.labels(result)
+        self.published = self._published()
 
     def _phases(self) -> None:
         self.phase_seconds = self._histogram("phase_seconds", "Seconds of one attempt by phase.", "phase")

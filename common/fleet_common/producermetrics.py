@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from fleet_common.heartbeats import Settle
 from fleet_common.instruments import Instruments
-from fleet_common.metrics import PUBLISHED
 
 
 class ProducerMetrics(Instruments):
@@ -22,11 +21,7 @@ class ProducerMetrics(Instruments):
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         super().__init__(registry)
-        self.published = self._counter(
-            "published_requests", "Requests published by this producer, by result.", "result"
-        )
-        for result in PUBLISHED:
-            self.published.labels(result)
+        self.published = self._published()
         self._watch()
         self._spool()
 

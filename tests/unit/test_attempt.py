@@ -13,8 +13,8 @@ import pytest
 
 from fleet_common.errors import Cancelled, LeaseLost, NeedsOperator, Permanent, Reason, RequestError, Transient, failure
 from fleet_common.events import Kind, Phase
+from fleet_common.instruments import fleet_version
 from fleet_common.messages import ChecksumAlgorithm, ImportRequest, Manifest, Options, Owner, Skip
-from fleet_common.metrics import fleet_version
 from fleet_common.storage import ManifestEntry, Shares, summarise
 from fleet_common.targets import parse_target
 from fleet_worker.adoption import POLL_SECONDS

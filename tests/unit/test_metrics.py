@@ -14,7 +14,8 @@ from prometheus_client.samples import Sample
 
 from fleet_common.errors import Reason
 from fleet_common.events import Kind, Phase
-from fleet_common.metrics import OUTCOMES, PREFIX, PUBLISHED, ROLES, SLOT_KINDS, Metrics, fleet_version
+from fleet_common.instruments import PREFIX, PUBLISHED, fleet_version
+from fleet_common.metrics import OUTCOMES, ROLES, SLOT_KINDS, Metrics
 from fleet_stack.prometheus import promtool
 from support import series
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from fleet_common.events import Result
+from fleet_common.instruments import fleet_version
 from fleet_common.messages import ImportRequest
-from fleet_common.metrics import fleet_version
 from fleet_common.plates import Plate
 from fleet_worker.omero.facts import ImportedFacts, ResolvedTarget
 

@@ -24,7 +24,7 @@ import structlog
 
 from fleet_common.errors import NeedsOperator, Reason, RequestError, failure
 from fleet_common.events import Kind, Phase, Result
-from fleet_common.metrics import fleet_version
+from fleet_common.instruments import fleet_version
 from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
 from fleet_worker.adoption import Adoption
