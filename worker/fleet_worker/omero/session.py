@@ -93,10 +93,6 @@ class OwnerSession:
         """Write provenance and times on the fileset; may be done again. See `annotate`."""
         annotate.annotate(self._connection, self.owner.user_id, fileset_id, provenance, phases)
 
-    def read_plane(self, image_id: int, z: int, c: int, t: int) -> Plane:
-        """The raw pixels of one plane."""
-        return self.read_planes(image_id, [(z, c, t)])[0]
-
     def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
         """The raw pixels of planes of one image, each given by z, c and t."""
         return pixels.read_planes(self._connection, image_id, places)
