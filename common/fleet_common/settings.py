@@ -12,7 +12,7 @@ import socket
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import pydantic
 from pydantic import Field, PositiveInt, SecretStr
@@ -226,6 +226,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over what :func:`load` read from the file."""
         return (env_settings, init_settings)
+
+    def with_metrics_port(self, port: int | None) -> Self:
+        """The same with another port of ``/metrics``, as given on the command line; None leaves it."""
+        if port is None:
+            return self
+        return self.model_copy(update={"metrics": self.metrics.model_copy(update={"port": port})})
 
 
 def load(file: Path | None = None) -> Settings:

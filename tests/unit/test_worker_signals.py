@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_worker.worker import wait_for_signal
+from fleet_common.signals import wait_for_signal
 
 
 @pytest.fixture

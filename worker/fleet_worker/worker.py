@@ -24,6 +24,7 @@ from fleet_common.health import Health
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
+from fleet_common.signals import LOOK_SECONDS, wait_for_signal
 from fleet_common.storage import Share, Shares
 from fleet_worker.connect import omero_address
 from fleet_worker.control import ControlWatch
@@ -42,7 +43,6 @@ from fleet_worker.uploadslots import UploadSlots
 
 _LOG = structlog.get_logger()
 _CLOSE_SECONDS: Final = 10.0
-_SIGNAL_SECONDS: Final = 0.5
 
 
 class Worker:
@@ -151,7 +151,7 @@ class Worker:
     def _finish(self, hurry: threading.Event) -> None:
         """Let what is in work end by itself within the grace time, and have the rest handed back."""
         deadline = time.monotonic() + self._settings.worker.grace_seconds
-        while not self._taker.wait_done(_SIGNAL_SECONDS):
+        while not self._taker.wait_done(LOOK_SECONDS):
             if hurry.is_set() or time.monotonic() > deadline:
                 _LOG.warning(
                     "requests in work are handed back", why="told twice" if hurry.is_set() else "grace is over"
@@ -242,16 +242,6 @@ class Worker:
             "omero": lambda: self._gate.problem,
             "draining": lambda: "the worker stops" if self._draining else None,
         }
-
-
-def wait_for_signal(stop: threading.Event) -> None:
-    """Wait until a signal handler sets ``stop``; only for the main thread, where Python runs the handlers.
-
-    The kernel may give the signal to any thread, such as one of Ice's. The main thread is not woken then, so it looks
-    twice a second: one wait without end missed one SIGTERM in eight under load.
-    """
-    while not stop.wait(_SIGNAL_SECONDS):
-        pass
 
 
 def _down(link: Link) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from datetime import UTC, datetime
 
 import click
@@ -14,6 +12,7 @@ from fleet_common.notify.channel import SendError
 from fleet_common.notify.notes import FINISHED, Note
 from fleet_common.notify.service import Notifier, channels_of
 from fleet_common.notify.settings import NotifySettings
+from fleet_common.signals import stopped_by_signals
 
 
 @click.command()
@@ -37,12 +36,7 @@ def notify(context: Context, /, *, only_test: bool, metrics_port: int | None) ->
     settings = context.settings(service=not only_test)
     if only_test:
         return _try(settings.notify)
-    if metrics_port is not None:
-        settings = settings.model_copy(update={"metrics": settings.metrics.model_copy(update={"port": metrics_port})})
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    Notifier(settings).run(stop)
+    Notifier(settings.with_metrics_port(metrics_port)).run(stopped_by_signals())
     return Exit.OK
 
 

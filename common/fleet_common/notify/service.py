@@ -31,10 +31,10 @@ from fleet_common.notify.settings import NotifySettings, read_secret
 from fleet_common.notify.teller import Teller
 from fleet_common.notify.webhook import Webhook
 from fleet_common.settings import Settings
+from fleet_common.signals import wait_for_signal
 
 _LOG = structlog.get_logger()
 SAVE_SECONDS: Final = 5.0
-_SIGNAL_SECONDS: Final = 0.5
 
 
 class Notifier:
@@ -87,9 +87,7 @@ class Notifier:
             self._log.start()
             stack.callback(self._log.stop)
             _LOG.info("notifications started", channels=sorted(self._channels))
-            # Python's signal handlers run on this thread, which must come round for them.
-            while not stop.wait(_SIGNAL_SECONDS):
-                pass
+            wait_for_signal(stop)
         self._save()
         _LOG.info("notifications stopped")
 

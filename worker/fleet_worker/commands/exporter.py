@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 import click
 
 from fleet_common.cli import Context
 from fleet_common.errors import UsageError
+from fleet_common.signals import stopped_by_signals
 from fleet_worker.exporter.service import Exporter
 
 
@@ -29,12 +27,7 @@ def exporter(context: Context, /, *, metrics_port: int | None, omero: bool) -> N
       omero-fleet --config exporter.toml exporter
       omero-fleet --config exporter.toml exporter --no-omero --metrics-port 9102
     """
-    settings = context.settings(service=True)
-    if metrics_port is not None:
-        settings = settings.model_copy(update={"metrics": settings.metrics.model_copy(update={"port": metrics_port})})
+    settings = context.settings(service=True).with_metrics_port(metrics_port)
     if not settings.metrics.port:
         raise UsageError("an exporter without a port shows nothing: set metrics.port or give --metrics-port")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    Exporter(settings, omero=omero).run(stop)
+    Exporter(settings, omero=omero).run(stopped_by_signals())

@@ -38,10 +38,9 @@ def work(
       omero-fleet --config worker.toml work
       omero-fleet --config worker.toml work --name w1 --metrics-port 9101 --parallel-upload 8
     """
-    settings = context.settings(service=True)
+    settings = context.settings(service=True).with_metrics_port(metrics_port)
     flags = {"name": name, "parallel_filesets": parallel_filesets, "parallel_upload": parallel_upload}
     worker = settings.worker.model_copy(update={key: value for key, value in flags.items() if value is not None})
-    metrics = settings.metrics if metrics_port is None else settings.metrics.model_copy(update={"port": metrics_port})
     if not worker.lanes:
         raise UsageError("no lane: give worker.lanes in the settings, each with its allow-list")
     stop, hurry = threading.Event(), threading.Event()
@@ -51,4 +50,4 @@ def work(
 
     signal.signal(signal.SIGTERM, stop_now)
     signal.signal(signal.SIGINT, stop_now)
-    Worker(settings.model_copy(update={"worker": worker, "metrics": metrics})).run(stop, hurry)
+    Worker(settings.model_copy(update={"worker": worker})).run(stop, hurry)

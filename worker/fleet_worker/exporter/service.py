@@ -28,6 +28,7 @@ from fleet_common.health import Health
 from fleet_common.instruments import Instruments
 from fleet_common.logwatch import LogWatch
 from fleet_common.settings import Settings
+from fleet_common.signals import wait_for_signal
 from fleet_worker.connect import omero_address
 from fleet_worker.exporter.board import Board
 from fleet_worker.exporter.brokereye import BrokerEye
@@ -37,7 +38,6 @@ from fleet_worker.exporter.omeroeye import OmeroEye
 from fleet_worker.exporter.poller import Poller
 from fleet_worker.exporter.views import of_settings
 from fleet_worker.omero.gateway import Gateway
-from fleet_worker.worker import wait_for_signal
 
 _LOG = structlog.get_logger()
 _STOP_SECONDS: Final = 5.0
