@@ -31,6 +31,24 @@ Handle = Callable[[Message, bool], None]
 """Gets a message, and whether it was told while we were listening."""
 
 
+def end_reading(thread: threading.Thread, reader: Callable[[], StreamReader | None], deadline_seconds: float) -> None:
+    """Wait for a thread that follows a log and was told to end.
+
+    Args:
+        thread: The one that reads; may never have been started.
+        reader: What it reads with now.
+        deadline_seconds: How long to wait, one second more or less.
+    """
+    if not thread.is_alive():
+        return
+    thread.join(min(_FOLLOWING_ENDS_SECONDS, deadline_seconds))
+    reading = reader()
+    if thread.is_alive() and reading is not None:
+        # It still waits for a broker that is away.
+        reading.stop(deadline_seconds / 2)
+        thread.join(deadline_seconds / 2)
+
+
 class LogWatch:
     """Reads the log and goes on reading.
 
@@ -80,14 +98,7 @@ class LogWatch:
     def stop(self, deadline_seconds: float = 10.0) -> None:
         """Read no more."""
         self._stopping.set()
-        if not self._thread.is_alive():
-            return
-        self._thread.join(min(_FOLLOWING_ENDS_SECONDS, deadline_seconds))
-        reader = self._reader
-        if self._thread.is_alive() and reader is not None:
-            # It still waits for a broker that is away.
-            reader.stop(deadline_seconds / 2)
-            self._thread.join(deadline_seconds / 2)
+        end_reading(self._thread, lambda: self._reader, deadline_seconds)
 
     # --- on the watch's thread ---
 

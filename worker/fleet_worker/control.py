@@ -23,6 +23,7 @@ import structlog
 from fleet_common.broker import BrokerFailure, OrderReader
 from fleet_common.control import Order, Orders
 from fleet_common.errors import Reason
+from fleet_common.logwatch import end_reading
 
 _LOG = structlog.get_logger()
 NOT_READ: Final = "the control log was not read yet"
@@ -30,7 +31,6 @@ ROUND_SECONDS: Final = 600.0
 """How long one fold is followed before the log is folded anew."""
 _CONNECT_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 2.0
-_FOLLOWING_ENDS_SECONDS: Final = 1.0
 
 
 def _nothing() -> None:
@@ -79,14 +79,7 @@ class ControlWatch:
     def stop(self, deadline_seconds: float = 5.0) -> None:
         """Read no more; what is known stays known."""
         self._stopping.set()
-        if not self._thread.is_alive():
-            return
-        self._thread.join(min(_FOLLOWING_ENDS_SECONDS, deadline_seconds))
-        reader = self._reader
-        if self._thread.is_alive() and reader is not None:
-            # It still waits for a broker that is away.
-            reader.stop(deadline_seconds / 2)
-            self._thread.join(deadline_seconds / 2)
+        end_reading(self._thread, lambda: self._reader, deadline_seconds)
 
     def wait_known(self, deadline_seconds: float) -> bool:
         """Wait until the log was read once; False when it was not by the deadline."""
