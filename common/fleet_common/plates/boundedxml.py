@@ -7,6 +7,7 @@ One parser per file, one thread.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Final, NoReturn
 from xml.parsers import expat
@@ -29,7 +30,7 @@ class Broken(Exception):
     """What is wrong with the element that the parser is at; becomes ``format-broken`` with file and line."""
 
 
-class BoundedParser:
+class BoundedParser(ABC):
     """Feeds a file to expat; a subclass says what to do with its elements.
 
     Args:
@@ -65,13 +66,13 @@ class BoundedParser:
         """Where the parser is."""
         return self._expat.CurrentLineNumber
 
+    @abstractmethod
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins; a subclass enters it first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, name: str) -> None:
         """An element ends; a subclass leaves it last."""
-        raise NotImplementedError
 
     def tail(self, held: bytes) -> bytes:
         """What counts of the last bytes of a file."""

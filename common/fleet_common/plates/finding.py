@@ -5,7 +5,7 @@ Does no I/O but through the reader that it is given; no state, no threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
 from fleet_common.errors import Reason, RequestError, failure
@@ -32,6 +32,28 @@ def first_bytes(path: PurePosixPath, reader: Reader, size: int) -> bytes:
         if error.reason is Reason.FILE_EMPTY:
             return b""
         raise
+
+
+def only_entry(
+    folder: PurePosixPath, reader: Reader, ending: str, is_entry: Callable[[PurePosixPath], bool], what: str
+) -> PurePosixPath | None:
+    """The entry of the one plate in a folder; None where there is none.
+
+    Args:
+        folder: Where to look.
+        reader: Of its share.
+        ending: Of the names of entries.
+        is_entry: Whether a file of such a name is one by what is in it; asked of the first.
+        what: One of them is called.
+
+    Raises:
+        Permanent: ``unknown-format`` when there are several.
+    """
+    found = [folder / name for name in named(reader.names(folder).files, ending)]
+    if not found or not is_entry(found[0]):
+        return None
+    refuse_several(folder, found, what)
+    return found[0]
 
 
 def refuse_several(folder: PurePosixPath, found: Sequence[PurePosixPath], what: str) -> None:

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from fleet_common.errors import Reason, failure
 from fleet_common.names import printable
-from fleet_common.plates.finding import ends, first_bytes, named, refuse_several
+from fleet_common.plates.finding import ends, first_bytes, only_entry
 from fleet_common.plates.imagexpress.htd import Plan, parse
 from fleet_common.plates.imagexpress.layout import Layout, lay_out
 from fleet_common.plates.imagexpress.names import THUMB, thumbnails
@@ -43,11 +43,8 @@ class ImageXpressFormat:
         """
         if not reader.is_folder(path):
             return _outermost(path, reader) if _is_htd(path, reader) else None
-        found = [path / name for name in named(reader.names(path).files, ENDING)]
-        if not found or not _is_htd(found[0], reader):
-            return None
-        refuse_several(path, found, "HTD")
-        return _outermost(found[0], reader)
+        found = only_entry(path, reader, ENDING, lambda file: _is_htd(file, reader), "HTD")
+        return found and _outermost(found, reader)
 
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
         """See :class:`fleet_common.plates.PlateFormat`.

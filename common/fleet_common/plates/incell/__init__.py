@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Final
 
 from fleet_common.errors import Reason, failure
-from fleet_common.plates.finding import ends, first_bytes, named, refuse_several
+from fleet_common.plates.finding import ends, first_bytes, only_entry
 from fleet_common.plates.incell.layout import Layout, lay_out
 from fleet_common.plates.incell.stack import ImageStack
 from fleet_common.plates.model import End, Expected, Names, Plate, Reader
@@ -40,11 +40,7 @@ class InCellFormat:
         """
         if not reader.is_folder(path):
             return path if _is_xdce(path, reader) else None
-        found = [path / name for name in named(reader.names(path).files, ENDING)]
-        if not found or not _is_xdce(found[0], reader):
-            return None
-        refuse_several(path, found, "XDCE")
-        return found[0]
+        return only_entry(path, reader, ENDING, lambda file: _is_xdce(file, reader), "XDCE")
 
     def read(self, entry: PurePosixPath, reader: Reader) -> Plate:
         """See :class:`fleet_common.plates.PlateFormat`."""
