@@ -10,15 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from fleet_common.assembling import Order, Prepared, build, check_files, sample_digest
+from fleet_common.assembling import Order, Prepared, build, check_files
 from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.fitting import check_fits
 from fleet_common.plates import Plate, detect
 from fleet_common.scanning import as_plate, list_folder
 from fleet_common.storage import Share, ShareReader, Shares, summarise
 from fleet_common.targets import parse_target
-
-__all__ = ["Order", "Prepared", "build", "check_files", "look_at", "prepare", "sample_digest"]
 
 
 def prepare(path: Path, shares: Shares, order: Order, clock: Callable[[], datetime]) -> Prepared:

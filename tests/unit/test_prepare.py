@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fleet_common.assembling import Order, Prepared, check_files, sample_digest
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
 from fleet_common.messages import Options, Owner, Partial, Priority, SubmittedBy, decode, encode, request_id_for
 from fleet_common.storage import ManifestEntry, Share, Shares, digest
-from fleet_producer.prepare import Order, Prepared, check_files, look_at, prepare, sample_digest
+from fleet_producer.prepare import look_at, prepare
 from fleet_stack.plates import tiff as write_tiff
 from fleet_stack.plates.btsxml import Options as YokogawaOptions
 from fleet_stack.plates.harmony import make_plate

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fleet_common import render, wholeness
+from fleet_common.assembling import Order
 from fleet_common.broker import PublishRefused, PublishTimeout
 from fleet_common.errors import UsageError
 from fleet_common.events import Kind
@@ -23,7 +24,7 @@ from fleet_common.plates.harmony import HarmonyFormat
 from fleet_common.storage import Judgement, OpenFiles, Share, Shares, judge
 from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
-from fleet_producer.prepare import Order, prepare
+from fleet_producer.prepare import prepare
 from fleet_producer.watch import finding, looking, tree
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.folder import Folder

@@ -14,6 +14,7 @@ import click
 import pydantic
 
 from fleet_common import render
+from fleet_common.assembling import Order, Prepared
 from fleet_common.cli import Context
 from fleet_common.errors import RequestError, UsageError
 from fleet_common.events import Status
@@ -33,7 +34,7 @@ from fleet_common.scanning import SCAN
 from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
 from fleet_common.targets import parse_target
-from fleet_producer.prepare import Order, Prepared, prepare
+from fleet_producer.prepare import prepare
 from fleet_producer.sending import How, Sender
 from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.spoolfolder import spool_of

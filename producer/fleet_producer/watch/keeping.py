@@ -2,7 +2,8 @@
 
 Role: rules, request and spool of one plate. The order of steps is what makes it once: the request is in the spool, on
 the disk, before the state says that it was published; what dies in between finds the request in the spool again,
-because its id follows from the plate. Neighbours: ``rules``, ``prepare``, ``spool``, ``store``. Threading: one thread.
+because its id follows from the plate. Neighbours: ``rules``, ``fleet_common.assembling``, ``spool``, ``store``.
+Threading: one thread.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 import pydantic
 
+from fleet_common.assembling import Order, build, sample_digest
 from fleet_common.errors import Reason, RequestError
 from fleet_common.messages import Batch, ImportRequest, Options, Owner, SubmittedBy, explain
 from fleet_common.plates import Plate
@@ -23,7 +25,6 @@ from fleet_common.scanning import SCAN
 from fleet_common.settings import Settings
 from fleet_common.storage import ManifestEntry, Share, digest, entries_of, summarise
 from fleet_producer.completeness import State
-from fleet_producer.prepare import Order, build, sample_digest
 from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.looking import View
