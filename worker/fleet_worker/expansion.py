@@ -23,9 +23,10 @@ from fleet_common.events import Event, Kind, Phase
 from fleet_common.messages import ImportRequest, encode
 from fleet_common.plates import Plate
 from fleet_common.scanning import list_folder, nonce_of
-from fleet_common.storage import ManifestEntry, Share, ShareReader, summarise
+from fleet_common.storage import ManifestEntry, Share, ShareReader
 from fleet_worker.allow import check_allowed
 from fleet_worker.checks import Checks
+from fleet_worker.files import compare_manifest
 from fleet_worker.job import Expanded, Job
 from fleet_worker.parts import Parts
 from fleet_worker.reporting import Reporter
@@ -82,13 +83,7 @@ class Expansion:
 
     def _listed(self, share: Share) -> tuple[ManifestEntry, ...]:
         entries = list_folder(share, self._request.source.path)
-        here, manifest = summarise(entries), self._request.source.manifest
-        if here.digest != manifest.digest:
-            raise failure(
-                Reason.MANIFEST_DIFFERS,
-                f"the worker sees {here.files} files with {here.bytes} bytes, {manifest.files} files with "
-                f"{manifest.bytes} bytes were submitted: not yet visible here, or changed since",
-            )
+        compare_manifest(self._request, entries)
         return entries
 
     def _find(self, share: Share, entries: tuple[ManifestEntry, ...]) -> Findings:

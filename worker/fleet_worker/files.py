@@ -58,13 +58,13 @@ def find_files(request: ImportRequest, shares: Shares, read_group: ReadGroup) ->
     if request.source.partial is not None:
         # What a person decided to import is what the digest says; more or less of it is another plate by now.
         entries = entries_of(present(plate, sizes), sizes)
-        _compare(request, entries)
+        compare_manifest(request, entries)
         return FilesHere(share, plate, entries)
     found = problems(plate, sizes)
     if any(one.problem is Problem.MISSING for one in found):
         raise failure(Reason.MANIFEST_DIFFERS, describe(found))
     entries = entries_of(plate.files, sizes)
-    _compare(request, entries, found)
+    compare_manifest(request, entries, found)
     if found:
         raise failure(Reason.FILE_EMPTY, describe(found))
     return FilesHere(share, plate, entries)
@@ -80,11 +80,23 @@ def _read(request: ImportRequest, share: Share, read_group: ReadGroup) -> Plate:
     except RequestError as error:
         if error.reason is Reason.FILE_EMPTY:
             # The entry file: nothing else can be listed. Only of a single file this can be all that the manifest has.
-            _compare(request, (ManifestEntry(str(entry), 0),))
+            compare_manifest(request, (ManifestEntry(str(entry), 0),))
         raise
 
 
-def _compare(request: ImportRequest, entries: tuple[ManifestEntry, ...], found: tuple[FileProblem, ...] = ()) -> None:
+def compare_manifest(
+    request: ImportRequest, entries: tuple[ManifestEntry, ...], found: tuple[FileProblem, ...] = ()
+) -> None:
+    """Compare what is seen here with what was submitted.
+
+    Args:
+        request: With the manifest.
+        entries: The files that are here.
+        found: What is wrong with some of them, for the error.
+
+    Raises:
+        Transient: ``manifest-differs``.
+    """
     manifest, here = request.source.manifest, summarise(entries)
     if here.digest != manifest.digest:
         raise failure(
