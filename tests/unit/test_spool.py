@@ -412,16 +412,16 @@ class TestWhere:
 
     @pytest.mark.parametrize("environment", [{}, {"XDG_STATE_HOME": ""}, {"XDG_STATE_HOME": "relative"}])
     def test_else_below_the_home_folder(self, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HOME", "/home/alice")
+        monkeypatch.setenv("HOME", "/alice")
         folder = default_folder("rabbit", "/", environment, windows=False)
-        assert folder == Path("/home/alice/.local/state/omero-fleet/spool/%2F@rabbit")
+        assert folder == Path("/alice/.local/state/omero-fleet/spool/%2F@rabbit")
 
     def test_on_windows_below_the_local_application_data(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HOME", "/home/alice")
+        monkeypatch.setenv("HOME", "/alice")
         named = default_folder("rabbit", "/", {"LOCALAPPDATA": "/appdata", "XDG_STATE_HOME": "/x"}, windows=True)
         unnamed = default_folder("rabbit", "/", {"XDG_STATE_HOME": "/x"}, windows=True)
         assert named == Path("/appdata/omero-fleet/spool/%2F@rabbit")
-        assert unnamed == Path("/home/alice/AppData/Local/omero-fleet/spool/%2F@rabbit")
+        assert unnamed == Path("/alice/AppData/Local/omero-fleet/spool/%2F@rabbit")
 
     def test_each_broker_has_its_own(self) -> None:
         """What was meant for a trial must never be sent to the facility's broker."""
