@@ -1,31 +1,28 @@
 """Kills a process that works on a spool with SIGKILL, at every step on the disk in turn.
 
 Run as a program, for it forks and must have one thread only: ``killed.py FOLDER STORY``. Each step has a folder
-with the ``spool`` as the killed process left it, and a ``journal`` of what it had said until then. The steps are the
-calls of :mod:`os` that change a disk; a call of ``os.write`` is two, for it may also be cut in the middle.
+with the ``spool`` as the killed process left it, and a ``journal`` of what it had said until then; see :mod:`dying`.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fleet_common.messages import ImportRequest
 from fleet_producer.spool import Spool
 from support.builders import a_request, a_source
+from support.dying import die_at_every_step, kill_at, said, say
 
-STEPS: Final = ("open", "write", "fsync", "close", "replace", "unlink", "mkdir")
+STEPS: Final = ("open", "fsync", "close", "replace", "unlink", "mkdir")
 QUOTA_BYTES: Final = 1_000_000
 CROWD: Final = 4
 EACH: Final = 15
-_OPEN, _WRITE, _CLOSE = os.open, os.write, os.close
 
 
 def requests(count: int = 3, batch: int = 0) -> list[ImportRequest]:
@@ -57,15 +54,12 @@ class Place:
         return Spool(self.folder / "state" / "spool", QUOTA_BYTES)
 
     def say(self, words: str) -> None:
-        """Write into the journal, with the system's own calls, which count as no step."""
-        descriptor = _OPEN(self.folder / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        _WRITE(descriptor, f"{words}\n".encode())
-        _CLOSE(descriptor)
+        """Write into the journal."""
+        say(self.folder, words)
 
     def said(self) -> list[str]:
         """What the process had said until it was killed."""
-        journal = self.folder / "journal"
-        return journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+        return said(self.folder)
 
 
 def submit(place: Place) -> None:
@@ -105,46 +99,16 @@ def prepare(place: Place, story: str) -> None:
         os.truncate(place.spool().folder / first.slip.name, len(first.body) // 2)
 
 
-def kill_at(step: int) -> None:
-    """Have this process kill itself before its n-th step on the disk."""
-    counter = itertools.count()
-
-    def count() -> None:
-        if next(counter) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(*arguments: Any, **named: Any) -> Any:
-            count()
-            return call(*arguments, **named)
-
-        return stepping
-
-    def write(descriptor: int, content: memoryview) -> int:
-        count()
-        half = _WRITE(descriptor, content[: len(content) // 2])
-        count()
-        return half + _WRITE(descriptor, content[half:])
-
-    for name in STEPS:
-        setattr(os, name, write if name == "write" else counted(getattr(os, name)))
-
-
 def run_until_killed(root: Path, story: str) -> None:
-    """One forked process for each step, until one comes to its end."""
-    for step in itertools.count():
-        place = Place(root / f"{step:04}")
-        place.folder.mkdir(parents=True)
+    """Tell the story once for each step."""
+
+    def live(folder: Path, step: int) -> None:
+        place = Place(folder)
         prepare(place, story)
-        child = os.fork()
-        if child == 0:
-            kill_at(step)
-            STORIES[story](place)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0, step
-            return
+        kill_at(step, STEPS)
+        STORIES[story](place)
+
+    die_at_every_step(root, live)
 
 
 def crowd(root: Path) -> None:

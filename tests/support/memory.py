@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from fleet_common.errors import Reason, failure
-from fleet_common.plates import Names
+from fleet_common.plates import Names, Reader
 
 
 class Memory:
@@ -47,6 +47,14 @@ class Memory:
         del self.files[path]
         del self._inside[str(PurePosixPath(path).parent)][0][PurePosixPath(path).name]
 
+    def change(self, path: str, *changes: tuple[str, str], encoding: str = "utf-8", count: int = 1) -> None:
+        """Replace texts of a file, each of which must be in it; ``count`` times, -1 for wherever it stands."""
+        text = self.files[path].decode(encoding)
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new, count)
+        self.put(path, text.encode(encoding))
+
     def _enter(self, path: PurePosixPath) -> None:
         self._folder(path.parent)[0][path.name] = None
 
@@ -79,3 +87,25 @@ class Memory:
     def sizes(self) -> dict[str, int]:
         """As they would be measured."""
         return {path: len(content) for path, content in self.files.items()}
+
+
+class Vanishing:
+    """A reader over a share that goes away.
+
+    Args:
+        reader: Of the share.
+        calls: So many are answered.
+    """
+
+    def __init__(self, reader: Reader, calls: int) -> None:
+        self._reader = reader
+        self._left = calls
+
+    def __getattr__(self, name: str) -> Callable[[PurePosixPath], object]:
+        def call(path: PurePosixPath) -> object:
+            self._left -= 1
+            if self._left < 0:
+                raise failure(Reason.SHARE_UNAVAILABLE, "the share is away")
+            return getattr(self._reader, name)(path)
+
+        return call

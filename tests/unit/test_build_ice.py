@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from support.scripts import module_of
 
 TOOL = Path(__file__).parents[2] / "tools" / "build_ice.py"
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_ice", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by its name.
-    sys.modules["build_ice"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-build_ice = _load()
+build_ice = module_of(TOOL)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -19,25 +18,14 @@ import yaml
 from fleet_common.notify.settings import NotifySettings
 from fleet_common.watching import WatchSettings
 from support.chart import CHART, ROOT, Values, case, merged, rendered
+from support.scripts import module_of
 
 RUN_SECONDS = 60
 TOOL = ROOT / "tools/chart_readme.py"
 SCHEMA: Values = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
-def _load() -> Any:
-    """The script as a module; tools is no package."""
-    spec = importlib.util.spec_from_file_location("chart_readme", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Before it runs: dataclasses look up their own module.
-    sys.modules["chart_readme"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-chart_readme = _load()
+chart_readme: Any = module_of(TOOL)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import time
-from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,12 +16,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fleet_common.errors import FleetError, Reason, RequestError, failure
-from fleet_common.plates import End, Plate, Reader, plate_format, problems, well_name
+from fleet_common.errors import FleetError, Reason, RequestError
+from fleet_common.plates import End, Plate, plate_format, problems, well_name
 from fleet_common.storage import Share, ShareReader, measure
 from fleet_stack.plates import PlaneKey, PlateSpec
 from support.kits import KITS, Kit, Made, complete, look
-from support.memory import Memory
+from support.memory import Memory, Vanishing
 
 SMALL = PlateSpec(name="P1", wells=3, fields=2, channels=2, size=8, companions=False)
 SCREENING = dataclasses.replace(SMALL, wells=384, fields=9, channels=5)
@@ -192,23 +191,6 @@ def test_paths_of_more_than_300_characters_are_read(kit: Kit, tmp_path: Path) ->
     assert len(plate.entry) > 250
     assert wrong == []
     assert len(plate.planes) == 12
-
-
-class Vanishing:
-    """A reader over a share that goes away."""
-
-    def __init__(self, reader: Reader, calls: int) -> None:
-        self._reader = reader
-        self._left = calls
-
-    def __getattr__(self, name: str) -> Callable[[PurePosixPath], object]:
-        def call(path: PurePosixPath) -> object:
-            self._left -= 1
-            if self._left < 0:
-                raise failure(Reason.SHARE_UNAVAILABLE, "the share is away")
-            return getattr(self._reader, name)(path)
-
-        return call
 
 
 def test_a_share_that_vanishes_is_no_verdict_on_the_plate(kit: Kit, made: Made) -> None:

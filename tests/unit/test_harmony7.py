@@ -42,11 +42,7 @@ def read(there: Memory, path: PurePosixPath = FOLDER) -> Plate:
 
 def changed(there: Memory, *changes: tuple[str, str]) -> Memory:
     """The measurement with texts of its index changed, wherever they stand."""
-    text = there.files[str(INDEX)].decode()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    there.put(str(INDEX), text.encode())
+    there.change(str(INDEX), *changes, count=-1)
     return there
 
 
@@ -111,14 +107,13 @@ def test_backslashes_are_read_here_and_by_no_bioformats(tmp_path: Path) -> None:
 
 def test_backslashes_of_harmony_6_beside_their_folders(tmp_path: Path) -> None:
     """As glencoesoftware/bioformats2raw#277 has it: ``images/index.xml`` and folders of wells beside it."""
-    made = make_harmony7(tmp_path, SPEC, "\\")
+    made = make_harmony7(tmp_path / "instrument", SPEC, "\\")
     text = made.entry.read_text().replace(NAMESPACE, "http://www.perkinelmer.com/PEHH/HarmonyV6")
     (made.folder / "images/index.xml").write_text(text)
     made.entry.unlink()
     (made.folder / "notes.txt").write_text("x")
-    share = tmp_path.parent
-    there = Memory.of(share, "")
-    folder = PurePosixPath(made.folder.relative_to(share).as_posix())
+    there = Memory.of(tmp_path)
+    folder = PurePosixPath(made.folder.relative_to(tmp_path).as_posix())
     plate = read(there, folder)
     assert plate.entry == str(folder / "images/index.xml")
     assert problems(plate, there.sizes) == ()

@@ -35,11 +35,7 @@ def there(made: InCellPlate) -> Memory:
 
 def changed(there: Memory, *changes: tuple[str, str]) -> Memory:
     """The plate with texts of its XDCE changed, each once."""
-    text = there.files[str(ENTRY)].decode("latin-1")
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new, 1)
-    there.put(str(ENTRY), text.encode("latin-1"))
+    there.change(str(ENTRY), *changes, encoding="latin-1")
     return there
 
 

@@ -45,11 +45,7 @@ def there(made: OmeTiffSet) -> Memory:
 
 def changed(there: Memory, *changes: tuple[str, str]) -> Memory:
     """The set with texts of its companion changed, each once."""
-    text = there.files[str(ENTRY)].decode()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new, 1)
-    there.put(str(ENTRY), text.encode())
+    there.change(str(ENTRY), *changes)
     return there
 
 

@@ -27,6 +27,7 @@ from fleet_common.metrics import Metrics
 from fleet_common.notify.metrics import NotifyMetrics
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import Settings, load
+from support.scripts import module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools/generate_reference.py"
@@ -59,12 +60,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
     """The tool as a module."""
-    spec = importlib.util.spec_from_file_location("generate_reference", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(TOOL)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fleet_producer.slips import Entry
+from support import dying
 from support.killed import CROWD, EACH, Place, places, requests
 
 PROGRAM = Path(__file__).parents[1] / "support/killed.py"
@@ -18,16 +16,7 @@ SECONDS = 120
 
 def run(root: Path, story: str) -> list[Place]:
     """Where each killed process left its spool; the last one came to its end."""
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(root), story],
-        # The same code as in this process, from wherever that came.
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *filter(None, sys.path)])},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    dying.run(PROGRAM, str(root), story, seconds=SECONDS)
     return list(places(root))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
 from fleet_common.plates import Names
 from fleet_common.storage import ManifestEntry, Share, ShareReader, list_tree, measure
+from support.scripts import module_of
 
 MOST = 3.0
 
@@ -208,11 +208,4 @@ def names_of(share: Share) -> tuple[str, ...]:
 
 
 def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "listing.py"
-    spec = importlib.util.spec_from_file_location("benchmark_listing", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Path(__file__).parents[2] / "benchmarks" / "listing.py")

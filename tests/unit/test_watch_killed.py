@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fleet_producer.completeness import State
-from support.killed_watch import IMAGES, bench, places, said
+from support import dying
+from support.dying import said
+from support.killed_watch import IMAGES, bench, places
 
 PROGRAM = Path(__file__).parents[1] / "support/killed_watch.py"
 SECONDS = 240
@@ -20,15 +19,7 @@ SECONDS = 240
 def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Where each killed process left its host; the last one came to its end."""
     root = tmp_path_factory.mktemp("watch")
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(root)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *filter(None, sys.path)])},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    dying.run(PROGRAM, str(root), seconds=SECONDS)
     return list(places(root))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fleet_common.errors import FleetError, Permanent, Reason, Transient, failure
-from fleet_common.plates import End, Plate, Reader, Sizes, detect, plate_format, problems, well_name
+from fleet_common.errors import FleetError, Permanent, Reason, Transient
+from fleet_common.plates import End, Plate, Sizes, detect, plate_format, problems, well_name
 from fleet_common.storage import Share, ShareReader, measure
 from fleet_stack.console import StackError
 from fleet_stack.plates import PlaneKey, PlateSpec, pixels
 from fleet_stack.plates.__main__ import main
 from fleet_stack.plates.btsxml import Options
 from fleet_stack.plates.yokogawa import DATA, DETAIL, YokogawaPlate, make_yokogawa
+from support.memory import Vanishing
 from support.yokogawa import FORMAT, Folder, complete, read
 
 SMALL = PlateSpec(name="P1", wells=3, fields=2, channels=2, size=8)
@@ -213,23 +214,6 @@ def test_paths_of_more_than_300_characters_are_read(tmp_path: Path) -> None:
     assert len(str(folder)) > 300
     assert wrong == []
     assert len(plate.planes) == 12
-
-
-class Vanishing:
-    """A reader over a share that goes away."""
-
-    def __init__(self, reader: Reader, calls: int) -> None:
-        self._reader = reader
-        self._left = calls
-
-    def __getattr__(self, name: str) -> Callable[[PurePosixPath], object]:
-        def call(path: PurePosixPath) -> object:
-            self._left -= 1
-            if self._left < 0:
-                raise failure(Reason.SHARE_UNAVAILABLE, "the share is away")
-            return getattr(self._reader, name)(path)
-
-        return call
 
 
 def test_a_share_that_vanishes_is_no_verdict_on_the_plate(made: YokogawaPlate) -> None:
