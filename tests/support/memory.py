@@ -26,15 +26,10 @@ class Memory:
             self.put(path, content)
 
     @classmethod
-    def of(cls, root: Path, below: str = "") -> Memory:
-        """Copy a tree of the file system.
-
-        Args:
-            root: Stands for the share.
-            below: The folder of the share that it is put into.
-        """
+    def of(cls, root: Path) -> Memory:
+        """Copy a tree of the file system, whose root stands for the share."""
         paths = (path for path in root.rglob("*") if path.is_file())
-        return cls({str(PurePosixPath(below, path.relative_to(root).as_posix())): path.read_bytes() for path in paths})
+        return cls({path.relative_to(root).as_posix(): path.read_bytes() for path in paths})
 
     def put(self, path: str, content: bytes) -> None:
         """Write a file."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from support.receivers import WebReceiver, a_web_server
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
@@ -14,3 +16,10 @@ def _logging_as_it_was() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def web() -> Iterator[WebReceiver]:
+    """A real web server that takes notifications."""
+    with a_web_server() as receiver:
+        yield receiver
