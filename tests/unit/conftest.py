@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from support.receivers import WebReceiver, a_web_server
+from support.receivers import MailReceiver, WebReceiver, a_mail_server, a_web_server
 
 
 @pytest.fixture(autouse=True)
@@ -22,4 +22,11 @@ def _logging_as_it_was() -> Iterator[None]:
 def web() -> Iterator[WebReceiver]:
     """A real web server that takes notifications."""
     with a_web_server() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def mails() -> Iterator[MailReceiver]:
+    """A real mail server without TLS."""
+    with a_mail_server() as receiver:
         yield receiver

@@ -90,13 +90,6 @@ def test_an_address_that_is_none_is_refused_at_the_start(url: str) -> None:
 # --- mail ---
 
 
-@pytest.fixture
-def mails() -> Iterator[MailReceiver]:
-    """A real mail server without TLS."""
-    with a_mail_server() as receiver:
-        yield receiver
-
-
 def a_mail(mails: MailReceiver, **changes: Any) -> Mail:
     """The fleet's side of it."""
     fields: dict[str, Any] = {
