@@ -114,7 +114,9 @@ class Metrics(Instruments):
         for role in ROLES:
             self.broker_connected.labels(role)
             self.broker_reconnects.labels(role)
-        self.omero_connected = self._gauge("omero_connected", "1 while the service account is logged in to OMERO.")
+        self.omero_connected = self._gauge(
+            "omero_connected", "1 while the service account is logged in to OMERO and OMERO lets it work."
+        )
         self.omero_sessions = self._gauge("omero_sessions", "Sessions of owners that this worker holds open.")
         self.keep_alive_failures = self._counter(
             "keep_alive_failures", "Pings of OMERO sessions that failed; the next one is sent all the same."

@@ -169,7 +169,18 @@ def test_a_server_with_too_few_threads_is_not_loaded(
         assert caught.value.reason is Reason.OMERO_OVERCOMMITTED
     else:
         bench.worker._check_omero()
-    assert bench.worker._metrics.registry.get_sample_value("omero_import_omero_connected") == (not refused)
+
+
+@pytest.mark.parametrize(("problem", "connected"), [(None, 1.0), ("omero-unavailable: it is away", 0.0)])
+def test_the_metric_of_omero_says_what_readiness_says(
+    password_file: Path, problem: str | None, connected: float
+) -> None:
+    """Also when an attempt was the first to find the server away."""
+    bench = Bench(password_file)
+    gate: Any = bench.worker._gate
+    vars(gate)["problem"] = problem
+    assert bench.worker._readiness()["omero"]() == problem
+    assert bench.worker._metrics.registry.get_sample_value("omero_import_omero_connected") == connected
 
 
 def test_a_new_password_is_used_and_mends_the_gate(password_file: Path) -> None:

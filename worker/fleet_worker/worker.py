@@ -98,6 +98,8 @@ class Worker:
         )
         self._metrics.places.set(settings.worker.parallel_filesets)
         self._metrics.breaker_open.set_function(lambda: float(self._gate.broken))
+        # Asked of the gate, which an attempt may close long before the next check: readiness and metric say the same.
+        self._metrics.omero_connected.set_function(lambda: float(self._gate.problem is None))
         self._pod_cost = self._cost_keeper()
         self._health = self._health_server()
 
@@ -173,15 +175,10 @@ class Worker:
         self._dropped = dropped
 
     def _check_omero(self) -> None:
-        try:
-            self._gateway.open()
-            self._gateway.check()
-            if self._gate.problem:
-                self._check_slots()
-        except Exception:
-            self._metrics.omero_connected.set(0)
-            raise
-        self._metrics.omero_connected.set(1)
+        self._gateway.open()
+        self._gateway.check()
+        if self._gate.problem:
+            self._check_slots()
 
     def _check_slots(self) -> None:
         """Refuse to load the server with more than it certainly bears; what it does not tell is not judged."""
