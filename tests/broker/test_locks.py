@@ -81,6 +81,24 @@ def test_a_lock_that_was_refused_is_looked_at_before_a_neighbour_may_take_it(
     assert mine.try_take(LOCK) is not None
 
 
+def test_a_name_is_free_for_a_neighbour_only_when_its_queue_is_gone(
+    rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue that a thread of this process made meanwhile would be deleted with the old one."""
+    locks = rabbit.locks()
+    delete, held = Locks._delete, list[tuple[str, ...]]()
+
+    def delete_and_note(of: Locks, lease: Lease, promise: Any) -> None:
+        held.append(of.held())
+        delete(of, lease, promise)
+
+    monkeypatch.setattr(Locks, "_delete", delete_and_note)
+    taken(locks.try_take(LOCK)).release()
+    assert held == [(LOCK,)]
+    assert locks.held() == ()
+    assert locks.try_take(LOCK) is not None
+
+
 def test_a_lease_is_released_by_its_context(rabbit: Rabbit) -> None:
     mine, theirs = rabbit.locks(), rabbit.locks()
     lease = taken(mine.try_take(LOCK))

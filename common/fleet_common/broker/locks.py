@@ -195,9 +195,13 @@ class Locks:
                 del self._leases[lease.name]
 
     def _release(self, lease: Lease, deadline_seconds: float) -> None:
-        self._forget(lease)
-        with contextlib.suppress(BrokerFailure):
-            self._link.call(partial(self._give_back, lease), deadline_seconds)
+        lease.released = True
+        try:
+            with contextlib.suppress(BrokerFailure):
+                self._link.call(partial(self._give_back, lease), deadline_seconds)
+        finally:
+            # Not before: a thread of this process that took the name meanwhile would have its queue deleted.
+            self._forget(lease)
 
     # --- on the link's thread ---
 
@@ -206,7 +210,7 @@ class Locks:
             self._no_new_slot_before = self._clock() + self._timing.new_slot_grace_seconds
         self._opened_before = True
         for lease in self._all():
-            if lease.taken and not lease.lost:
+            if lease.taken and not lease.released and not lease.lost:
                 self._declare(lease, connection, Future())
         self._ask_all(connection)
 
@@ -253,7 +257,7 @@ class Locks:
         connection.ioloop.call_later(self._timing.ask_every_seconds, partial(self._ask_all, connection))
 
     def _ask(self, lease: Lease) -> None:
-        if lease.channel is None or lease.asking or not lease.channel.is_open:
+        if lease.channel is None or lease.asking or lease.released or not lease.channel.is_open:
             return
         lease.asking = True
         answered = partial(self._answered, lease, self._clock())
