@@ -52,8 +52,13 @@ def identity_in(stat: str) -> str | None:
 
 
 def is_running(process: str | None) -> bool:
-    """Whether the process with this identity still runs."""
-    return process is not None and identity(_pid(process)) == process
+    """Whether the process with this identity still runs; a child of ours that has ended is reaped."""
+    if process is None:
+        return False
+    runs = identity(_pid(process)) == process
+    if not runs:
+        _reap(process)
+    return runs
 
 
 def end(process: str | None, patience_seconds: float, first: signal.Signals = signal.SIGTERM) -> bool:
@@ -144,7 +149,10 @@ def _ends_by(process: str, number: signal.Signals, patience_seconds: float) -> b
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)
+    return True
+
+
+def _reap(process: str) -> None:
     child = _CHILDREN.pop(process, None)
     if child is not None:
         child.wait(KILL_PATIENCE_SECONDS)
-    return True

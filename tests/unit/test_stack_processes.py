@@ -40,6 +40,16 @@ def test_a_detached_process_runs_in_a_session_of_its_own(tmp_path: Path) -> None
     assert identity(pid) is None
 
 
+def test_a_process_that_somebody_else_killed_is_reaped_by_who_asks(tmp_path: Path) -> None:
+    """Given a server that crashed, when its part looks, then nothing of it waits for the end of this process."""
+    process = start(SLEEPS, tmp_path)
+    pid = int(process.partition("/")[0])
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(process), 20, "the end of the child")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
 def test_ending_a_process_twice_is_no_error(tmp_path: Path) -> None:
     process = start(SLEEPS, tmp_path)
     assert end(process, 10)
