@@ -9,19 +9,17 @@ image wait for all of them. Every file is sent while an upload slot of the OMERO
 from __future__ import annotations
 
 import io
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Protocol
 
 from fleet_common.errors import Reason, failure
-from fleet_common.names import printable
 from fleet_common.storage import ManifestEntry, OpenFiles
-from fleet_common.storage.opening import translated
+from fleet_common.storage.opening import unchanged
 from fleet_worker.omero.facts import UploadedFile
 from fleet_worker.uploadslots import UploadSlots
 
@@ -168,33 +166,13 @@ class _Transfer:
                 return self._send(index, entry, stream)
 
     def _send(self, index: int, entry: ManifestEntry, stream: io.FileIO) -> str:
-        with _unchanged(self.files, entry, stream):
+        with unchanged(self.files.share, entry.path, stream):
             return self.receiver.upload(index, stream, on_bytes=self.on_bytes, stop=self._go_on).hash_hex
 
     def _go_on(self) -> None:
         self.check()
         if self.over.is_set():
             raise _GivenUp
-
-
-@contextmanager
-def _unchanged(files: OpenFiles, entry: ManifestEntry, stream: io.FileIO) -> Iterator[None]:
-    """See that a file stays what it is while it is sent: its hash would otherwise be that of no file that ever was."""
-    before = _mark(stream)
-    with translated(files.share, entry.path):
-        yield
-    if _mark(stream) != before:
-        where = printable(f"{files.share.name}/{entry.path}")
-        raise failure(
-            Reason.MANIFEST_DIFFERS,
-            f"{where} was changed, replaced or removed while it was sent: is something still writing there?",
-        )
-
-
-def _mark(stream: io.FileIO) -> tuple[int, int, int]:
-    """Size and times of an open file; a program that sets the old time again still moves the time of the inode."""
-    status = os.fstat(stream.fileno())
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _result(future: Future[str]) -> str:

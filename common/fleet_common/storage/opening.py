@@ -143,6 +143,30 @@ def translated(share: Share, path: str) -> Iterator[None]:
         raise _failure(share, path, error) from error
 
 
+@contextmanager
+def unchanged(share: Share, path: str, stream: io.FileIO) -> Iterator[None]:
+    """See that a file stays what it is while it is read: its hash would otherwise be that of no file that ever was.
+
+    Raises:
+        Transient: ``manifest-differs`` afterwards, if it was changed meanwhile.
+    """
+    before = _mark(stream)
+    with translated(share, path):
+        yield
+    if _mark(stream) != before:
+        raise failure(
+            Reason.MANIFEST_DIFFERS,
+            f"{printable(f'{share.name}/{path}')} was changed, replaced or removed while it was sent: is something "
+            "still writing there?",
+        )
+
+
+def _mark(stream: io.FileIO) -> tuple[int, int, int]:
+    """Size and times of an open file; a program that sets the old time again still moves the time of the inode."""
+    status = os.fstat(stream.fileno())
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def _failure(share: Share, path: str, error: OSError) -> RequestError:
     where = printable(f"{share.name}/{path}")
     if error.errno in _LINK_OR_SPECIAL:
