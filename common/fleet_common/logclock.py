@@ -31,6 +31,16 @@ class LogClock:
         elif event.seq:
             self._latest = min(max(self._latest, event.seq / 1000), ours)
         else:
-            # By a producer's clock, which must not take that of the log with it.
-            return min(max(self._latest, event.at.timestamp()), ours)
+            return self.of_producer(event.at, now, live=False)
         return self._latest
+
+    def of_producer(self, at: datetime, now: datetime, *, live: bool) -> float:
+        """When a producer told something, in seconds since 1970; its clock never takes that of the log with it.
+
+        Args:
+            at: By the producer's clock.
+            now: Our own clock.
+            live: Whether it was told while we were listening.
+        """
+        ours = now.timestamp()
+        return ours if live else min(max(self._latest, at.timestamp()), ours)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet_common.heartbeats import Heartbeat
@@ -16,7 +16,7 @@ FORGOTTEN_SECONDS: Final = 7 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The last heartbeat of one producer, and when it came."""
+    """The last heartbeat of one producer, and when it was told, in seconds since 1970."""
 
     heartbeat: Heartbeat
     seconds: float
@@ -30,12 +30,18 @@ class Producers:
         self._heard: OrderedDict[tuple[str, str], Heard] = OrderedDict()
 
     def add(self, heartbeat: Heartbeat, seconds: float) -> None:
-        """Take in a heartbeat that came now."""
+        """Take in a heartbeat that was told at this moment."""
         key = (heartbeat.lane, heartbeat.host)
         self._heard.pop(key, None)
         self._heard[key] = Heard(heartbeat, seconds)
         if len(self._heard) > self._most:
             self._heard.popitem(last=False)
+
+    def not_after(self, seconds: float) -> None:
+        """What was taken in so far was told by this moment, also by hosts whose clocks are fast."""
+        for key, heard in tuple(self._heard.items()):
+            if heard.seconds > seconds:
+                self._heard[key] = replace(heard, seconds=seconds)
 
     def of(self, lane: str, now_seconds: float) -> tuple[Heard, ...]:
         """The producers of a lane that are still believed to be in service."""

@@ -182,8 +182,9 @@ class ExporterSettings(Group):
 
     interval_seconds: Annotated[float, Field(ge=1, le=300)] = 15.0
     """How often RabbitMQ and OMERO are asked; what was seen four intervals ago is not shown any more."""
-    history_seconds: Annotated[float, Field(ge=0)] = 2 * 86400.0
-    """How much of the event log is read at the start: requests that were last heard of earlier are not shown."""
+    history_seconds: Annotated[float, Field(ge=0)] = 7 * 86400.0
+    """How much of the event log is read at the start: requests and producers that were last heard of earlier are not
+    shown. A producer that is silent for a week is forgotten in any case."""
 
 
 class LogSettings(Group):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, cast
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+import pytest
 
 from fleet_common.broker import BrokerUnavailable, StreamReader
 from fleet_common.broker.subscription import Message
@@ -64,6 +66,47 @@ def test_a_heartbeat_is_of_now_whatever_the_hosts_clock_says() -> None:
     log.hear(encode_heartbeat(beat), beat.routing_key)
     assert log.shown("producer_last_heartbeat_timestamp_seconds", "phenix1") == NOW.timestamp()
     assert log.shown("producer_spool_requests", "phenix1") == 4
+
+
+SILENT_SINCE: Final = NOW - timedelta(hours=3)
+
+
+def beat_by(clock: datetime) -> Heartbeat:
+    """A heartbeat of a host whose clock says so."""
+    return Heartbeat(lane="phenix1", host="a", at=clock)
+
+
+def by_worker(at: datetime) -> bytes:
+    """An event of a worker."""
+    return encode_event(an_event(Kind.STARTED, seq=int(at.timestamp() * 1000), at=at))
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        pytest.param(SILENT_SINCE, id="whose clock is right"),
+        pytest.param(SILENT_SINCE - timedelta(days=1), id="whose clock is a day slow"),
+        pytest.param(SILENT_SINCE + timedelta(days=1), id="whose clock is a day fast"),
+    ],
+)
+def test_a_producer_that_died_before_the_exporter_started_is_as_silent_as_it_is(clock: datetime) -> None:
+    """Given its last heartbeat in the log, between two events of workers, then that is when it was heard of last."""
+    log = Log()
+    log.hear(by_worker(SILENT_SINCE), "phenix1.started", live=False)
+    beat = beat_by(clock)
+    log.hear(encode_heartbeat(beat), beat.routing_key, live=False)
+    log.hear(by_worker(SILENT_SINCE), "phenix1.started", live=False)
+    log.hear(by_worker(NOW), "phenix1.started", live=False)
+    assert log.shown("producer_last_heartbeat_timestamp_seconds", "phenix1") == SILENT_SINCE.timestamp()
+
+
+def test_a_producer_that_lives_is_not_silent_for_what_it_told_before() -> None:
+    """Given old heartbeats of a slow clock, when one comes while we listen, then that one counts."""
+    log = Log()
+    beat = beat_by(SILENT_SINCE)
+    log.hear(encode_heartbeat(beat), beat.routing_key, live=False)
+    log.hear(encode_heartbeat(beat), beat.routing_key)
+    assert log.shown("producer_last_heartbeat_timestamp_seconds", "phenix1") == NOW.timestamp()
 
 
 def test_what_is_neither_event_nor_heartbeat_is_counted() -> None:

@@ -344,6 +344,13 @@ def test_two_fleets_do_not_answer_for_each_other(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_a_silent_producer_is_not_also_said_to_live_without_scans(tmp_path: Path) -> None:
+    """Given one that fell silent after an hour, then hours later it is still that one thing."""
+    changes = {HEARTBEAT: "0+60x60 3600x1000", of_exporter("producer_seconds_since_scan", LANE): "60x60 60+60x1000"}
+    expected = {f"{hour}h": {"OmeroImportProducerSilent"} for hour in range(2, 8)}
+    run(tmp_path, test_of({**HEALTHY, **changes}, expected), "5m")
+
+
 def test_every_alert_has_a_story() -> None:
     """Or nobody knows whether it ever fires."""
     assert {story.alert for story in STORIES} == {alert["alert"] for alert in ALERTS}

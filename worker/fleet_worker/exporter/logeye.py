@@ -67,11 +67,14 @@ class LogEye:
         now = self._clock()
         if is_heartbeat(message.routing_key):
             heartbeat = decode_heartbeat(message.body, message.routing_key)
-            # One of the past came at a time that nobody knows any more: its silence is counted from our own start.
-            self._producers.add(heartbeat, now.timestamp())
+            self._producers.add(heartbeat, self._times.of_producer(heartbeat.at, now, live=live))
             return
         event = event_from(message)
-        self._ledger.add(event, self._times.seconds(event, now, live=live), message.offset or 0)
+        seconds = self._times.seconds(event, now, live=live)
+        if event.seq:
+            # By a worker's clock: what stands before it in the log is older, whatever a producer's clock said.
+            self._producers.not_after(seconds)
+        self._ledger.add(event, seconds, message.offset or 0)
 
     def tick(self) -> None:
         """Tell the board, now and then; nothing before the log was read to its end."""
