@@ -1,0 +1,1 @@
+"""Comparisons with the official importer, one module for each kind of material."""
