@@ -16,6 +16,8 @@ INSTALLED := $(VENV)/.installed
 # Where omero-py puts its temporary files, otherwise below the home folder; it wants the folder to exist.
 export OMERO_TMPDIR := $(CURDIR)/build/omero-tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start workers and commands by the hundred: each would compile the whole fleet anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list the commands
@@ -28,7 +30,7 @@ demo: install ## import a plate end to end, read it back from OMERO and compare
 .PHONY: test
 test: install ## all tests, on real parts
 	$(BIN)/python -m fleet_stack install
-	$(BIN)/python -m pytest --ignore=tests/kube
+	$(BIN)/python tools/run_tests.py
 
 .PHONY: soak
 soak: install ## a fleet at work while all of it is broken at random (SOAK_MINUTES=20 SOAK_SEED=7 BROKER=4.0)
