@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ from fleet_common.events import Kind
 from fleet_common.heartbeats import Settle
 from fleet_common.storage import OpenFiles
 from fleet_producer.completeness import State
-from fleet_producer.watch import finding, tree
+from fleet_producer.watch import finding, looking, tree
+from fleet_producer.watch.folder import _CHECK
 from fleet_producer.watch.lock import Lock
 from fleet_stack.plates import PlateSpec
 from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, SMALL, Bench, Instrument
@@ -28,6 +30,11 @@ def bench(tmp_path: Path) -> Bench:
 
 def specs(count: int) -> list[PlateSpec]:
     return [replace(SMALL, name=f"P{number:03}", seed=number) for number in range(count)]
+
+
+def failing(*_: object) -> tree.Listing:
+    """A disk that fails."""
+    raise OSError(errno.EIO, "Input/output error")
 
 
 class TestShare:
@@ -86,6 +93,35 @@ class TestShare:
         bench.settle()
         assert len(bench.published) == 2
         assert bench.watcher.unseen() is None
+
+    def test_storage_that_fails_at_one_plate_moves_no_deadline(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Given a plate of which people were told, when one look at it fails, then nobody hears of it again."""
+        instrument = Instrument.of(bench)
+        instrument.write([instrument.index])
+        bench.watch(DEADLINE_SECONDS + 400)
+        with monkeypatch.context() as patched:
+            patched.setattr(looking, "list_plate", failing)
+            bench.watch(400)
+            assert (bench.only.state, bench.only.next_action) == (State.INCOMPLETE, _CHECK)
+            assert "Input/output error" in bench.only.why
+        bench.watch(400)
+        assert bench.only.state is State.INCOMPLETE
+        assert [event.kind for event in bench.broker.events] == [Kind.INCOMPLETE]
+
+    def test_storage_that_fails_at_one_plate_proves_no_quiet(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.plate()
+        bench.watch(SETTLE_SECONDS - 5)
+        with monkeypatch.context() as patched:
+            patched.setattr(looking, "list_plate", failing)
+            bench.watch(SETTLE_SECONDS / 2)
+        bench.watch(SETTLE_SECONDS - 20)
+        assert bench.published == []
+        bench.settle()
+        assert len(bench.published) == 1
 
     def test_tries_become_rare_while_it_is_away(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         bench.root.rename(bench.folder / "away")

@@ -15,7 +15,8 @@ from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
 from fleet_producer.watch import looking
 from fleet_producer.watch.finding import Candidate
-from fleet_producer.watch.looking import Observer, View
+from fleet_producer.watch.looking import Observer
+from fleet_producer.watch.views import View
 from fleet_stack.plates import PlateSpec
 from support.builders import a_request
 from support.watching import DEADLINE_SECONDS, RULE, SETTLE_SECONDS, SMALL, Bench, Instrument

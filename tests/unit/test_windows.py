@@ -2,11 +2,13 @@ r"""Acquisition hosts with Windows: what only POSIX has is missing, paths have d
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 
@@ -14,7 +16,11 @@ from fleet_common.storage import Share
 from fleet_common.storage.shares import longest_root, without_device
 from fleet_producer.roots import kind_of, look
 from fleet_producer.spoolfolder import default_folder
-from fleet_producer.watch.holding import held_by_another, open_alone
+from fleet_producer.watch.finding import Candidate
+from fleet_producer.watch.holding import ASK, kernel, open_alone
+from fleet_producer.watch.looking import Glass, Observer
+from fleet_producer.watch.tree import pattern_of
+from fleet_stack.plates import PlateSpec, make_plate
 
 PROGRAM = Path(__file__).parents[1] / "support/bare_host.py"
 
@@ -139,27 +145,63 @@ class Kernel:
     def CloseHandle(self, handle: int) -> None:  # noqa: N802  as above
         self.closed.append(handle)
 
-    def GetLastError(self) -> int:  # noqa: N802  as above
+    def last_error(self) -> int:
         return self.error
+
+
+INVALID: Final = ctypes.c_void_p(-1).value or 0
+"""What CreateFileW answers when it fails, on any width of pointers."""
 
 
 class TestHolding:
     """Whether the instrument still has a file open."""
 
     def test_a_file_that_somebody_has_open_is_held(self) -> None:
-        assert open_alone("C:\\x", Kernel(-1, error=32))
+        refusing = Kernel(INVALID, error=32)
+        assert open_alone("C:\\x", refusing, refusing.last_error)
 
     @pytest.mark.parametrize("error", [2, 3, 5])
     def test_other_errors_are_for_others_to_tell(self, error: int) -> None:
-        assert not open_alone("C:\\x", Kernel(-1, error=error))
+        refusing = Kernel(INVALID, error=error)
+        assert not open_alone("C:\\x", refusing, refusing.last_error)
 
     def test_a_file_that_nobody_has_open_is_closed_again(self) -> None:
-        kernel = Kernel(77)
-        assert not open_alone("C:\\x", kernel)
-        assert kernel.closed == [77]
-        path, access, share_mode, *_ = kernel.calls[0]
+        sharing = Kernel(77)
+        assert not open_alone("C:\\x", sharing, sharing.last_error)
+        assert sharing.closed == [77]
+        path, access, share_mode, *_ = sharing.calls[0]
         assert (path, share_mode) == ("C:\\x", 0)
         assert access == 0x80000000, "for reading only"
 
-    def test_elsewhere_nobody_can_tell(self, tmp_path: Path) -> None:
-        assert not held_by_another(tmp_path / "gone")
+    def test_errors_are_those_of_the_call_and_handles_as_wide_as_pointers(self) -> None:
+        """Given a library that is loaded, then its own copy of the last error is asked for, and no handle is cut."""
+        loaded: list[Any] = []
+
+        def load(name: str, **how: Any) -> Any:
+            loaded.append((name, how))
+            return SimpleNamespace(CreateFileW=SimpleNamespace(), CloseHandle=SimpleNamespace())
+
+        kernel32 = kernel(load)
+        assert loaded == [("kernel32", {"use_last_error": True})]
+        assert kernel32.CreateFileW.restype is ctypes.c_void_p
+        assert kernel32.CloseHandle.argtypes == (ctypes.c_void_p,)
+
+    def test_the_index_and_what_was_written_last_are_asked_for(self, tmp_path: Path) -> None:
+        """Given an instrument that writes wells in an order of its own, then its last file is the one that is held."""
+        made = make_plate(tmp_path / "hcs", PlateSpec(name="P1", wells=2, fields=1, channels=2, size=8))
+        images = [file for file in made.files if file != made.entry]
+        for file in made.files:
+            os.utime(file, (1000, 2000 if file == images[1] else 1000))
+        asked: list[Path] = []
+
+        def held(path: Path) -> bool:
+            asked.append(path)
+            return path == images[1]
+
+        glass = Glass(Share("hcs", tmp_path / "hcs"), pattern_of(()))
+        view = Observer(glass, held).look_into(Candidate("hcs", PurePosixPath(made.folder.name)))
+        assert view.look.held == images[1].relative_to(glass.share.root).as_posix()
+        assert asked == [made.entry, images[1]]
+
+    def test_elsewhere_nobody_can_tell(self) -> None:
+        assert ASK is None

@@ -142,6 +142,14 @@ class History:
             still_seconds=self.still_seconds + elapsed if same else 0.0,
         )
 
+    def missed(self, elapsed_seconds: float) -> History:
+        """The history with a look that showed nothing: no quiet is proven, and nobody knows of any change either.
+
+        Args:
+            elapsed_seconds: As for :meth:`after`.
+        """
+        return replace(self.interrupted(), still_seconds=self.still_seconds + max(0.0, elapsed_seconds))
+
     def interrupted(self) -> History:
         """Nobody looked for a while, so the quiet before it proves nothing: the share was away, or the host off."""
         return replace(self, looks=0, quiet_seconds=0.0)

@@ -4,6 +4,7 @@
 :mod:`finding`            which folders and files are candidates
 :mod:`tree`               one pass over all files of a plate
 :mod:`looking`            one look at a plate: list, read, open its TIFFs
+:mod:`views`              what a look has shown
 :mod:`holding`            whether an instrument still has a file open
 :mod:`records`            what is remembered of a plate
 :mod:`store`              the state on disk

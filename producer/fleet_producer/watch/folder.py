@@ -18,18 +18,20 @@ import structlog
 from fleet_common.errors import Reason, RequestError
 from fleet_common.storage import Share
 from fleet_common.watching import WatchedFolder
-from fleet_producer.completeness import Look, Mark, Policy, State, decide
+from fleet_producer.completeness import Policy, State, decide
 from fleet_producer.watch.finding import Candidate, Where, find, sentence_of
 from fleet_producer.watch.keeping import rest_of
-from fleet_producer.watch.looking import Glass, Observer, View, advice_of
+from fleet_producer.watch.looking import Glass, Observer
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
 from fleet_producer.watch.parts import Parts
 from fleet_producer.watch.records import AT_REST, NEEDS_A_PERSON, Record
 from fleet_producer.watch.resting import Stopped
 from fleet_producer.watch.tree import pattern_of
+from fleet_producer.watch.views import View, advice_of
 
 _FOUND: Final = "it was just found"
 _GONE: Final = "it is not there any more"
+_CHECK: Final = "Check that this host can read it: the mount and its rights."
 _LOG = structlog.get_logger()
 
 
@@ -224,16 +226,16 @@ class Folder:
         try:
             view = look(place.candidate)
         except (RequestError, OSError) as error:
-            view = View(Look(Mark(), unreadable=sentence_of(error), advice=advice_of(error)))
+            view = View.of_nothing(sentence_of(error), advice_of(error) or _CHECK)
         except Stopped:
             raise
         except Exception as error:
             # The boundary of one plate: a format, perhaps a facility's own, must not end the watch of all others.
             self._parts.defect()
             _LOG.exception("a look at a plate failed", plate=place.candidate.key)
-            view = View(Look(Mark(), unreadable=f"{Reason.INTERNAL_ERROR}: {type(error).__name__}: {error}"))
+            view = View.of_nothing(f"{Reason.INTERNAL_ERROR}: {type(error).__name__}: {error}")
         elapsed = 0.0 if place.looked_at is None else began - place.looked_at
-        history = place.record.history.after(view.look, elapsed)
+        history = view.after(place.record.history, elapsed)
         decision = decide(history, view.look, self._policy)
         place.looked_at = self._parts.monotonic()
         place.record = place.record.decided(decision, history)

@@ -12,30 +12,52 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+Held = Callable[[Path], bool]
 _READ: Final = 0x80000000
 _SHARE_NOTHING: Final = 0
 _OPEN_EXISTING: Final = 3
 _SHARING_VIOLATION: Final = 32
-_INVALID: Final = -1
+_INVALID: Final = ctypes.c_void_p(-1).value
 
 
 def held_by_another(path: Path) -> bool:
-    """Whether somebody has the file open; always False where the system cannot tell."""
-    if os.name != "nt":
-        return False
-    return open_alone(str(path), getattr(ctypes, "windll").kernel32)  # noqa: B009  mypy knows it on Windows only
+    """Whether somebody has the file open; on Windows only."""
+    # mypy knows both names on Windows only.
+    kernel32 = kernel(getattr(ctypes, "WinDLL"))  # noqa: B009
+    return open_alone(str(path), kernel32, getattr(ctypes, "get_last_error"))  # noqa: B009
 
 
-def open_alone(path: str, kernel32: Any, last_error: Callable[[], int] | None = None) -> bool:
+ASK: Final[Held | None] = held_by_another if os.name == "nt" else None
+"""How to find out on this host; None where the system cannot tell."""
+
+
+def kernel(load: Callable[..., Any]) -> Any:
+    """The library of Windows that opens files; handles are as wide as pointers, and errors are kept for each thread.
+
+    Without ``use_last_error`` Python itself may make calls between ours and the question what it failed of, see
+    https://docs.python.org/3/library/ctypes.html#ctypes.get_last_error.
+
+    Args:
+        load: ``ctypes.WinDLL``.
+    """
+    kernel32 = load("kernel32", use_last_error=True)
+    text, handle, number = ctypes.c_wchar_p, ctypes.c_void_p, ctypes.c_uint32
+    kernel32.CreateFileW.argtypes = (text, number, number, handle, number, number, handle)
+    kernel32.CreateFileW.restype = handle
+    kernel32.CloseHandle.argtypes = (handle,)
+    return kernel32
+
+
+def open_alone(path: str, kernel32: Any, last_error: Callable[[], int]) -> bool:
     """Try to open a file without sharing it; True when that is refused because somebody has it open.
 
     Args:
         path: The file.
         kernel32: The library of Windows; https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew.
-        last_error: What the last call failed of; that of the library by default.
+        last_error: What the last call of it failed of.
     """
     handle = kernel32.CreateFileW(path, _READ, _SHARE_NOTHING, None, _OPEN_EXISTING, 0, None)
     if handle == _INVALID:
-        return (last_error or kernel32.GetLastError)() == _SHARING_VIOLATION
+        return last_error() == _SHARING_VIOLATION
     kernel32.CloseHandle(handle)
     return False

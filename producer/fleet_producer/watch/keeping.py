@@ -27,10 +27,10 @@ from fleet_common.storage import ManifestEntry, Share, digest, entries_of, summa
 from fleet_producer.completeness import State
 from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.watch.finding import Candidate
-from fleet_producer.watch.looking import View
 from fleet_producer.watch.records import Record, Rest
 from fleet_producer.watch.rules import Facts, Parked, Route, ignoring, route
 from fleet_producer.watch.store import Published, Store
+from fleet_producer.watch.views import View
 
 BATCH_NAMESPACE: Final = uuid.UUID("2f6d4c3e-0f39-5a0e-9a54-1d1f3c5f7b60")
 """The uuid5 namespace of batches: all that one instrument gives in a day is one."""

@@ -6,16 +6,15 @@ Role: all reading from a share that a watch does of plates. Neighbours: ``tree``
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Final
 
-from fleet_common.errors import Permanent, Reason, RequestError, failure
+from fleet_common.errors import Reason, RequestError, failure
 from fleet_common.plates import (
     FileProblem,
     Names,
@@ -31,10 +30,10 @@ from fleet_common.storage import OpenFiles, Share, ShareReader, measure
 from fleet_common.wholeness import judge_all, nothing
 from fleet_producer.completeness import Look, Mark
 from fleet_producer.watch.finding import Candidate
-from fleet_producer.watch.holding import held_by_another
+from fleet_producer.watch.holding import ASK, Held
 from fleet_producer.watch.tree import away, entries_in, list_plate
+from fleet_producer.watch.views import View, advice_of, digest_of, unreadable
 
-Held = Callable[[Path], bool]
 MAX_KEPT_FILES: Final = 200_000
 """Of so many files at most lists are kept: about 100 MB."""
 MAX_KEPT_PROBLEMS: Final = 100
@@ -64,23 +63,6 @@ class Glass:
     scan: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a look has shown, with all that a request needs.
-
-    Attributes:
-        look: For the engine.
-        plate: What its format read; None while there is none.
-        sizes: Size in bytes of each of its files that is there.
-        digest: Of files, planes and sizes: tells whether two readings are the same.
-    """
-
-    look: Look
-    plate: Plate | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    digest: str = ""
-
-
 class Observer:
     """Looks at plates and remembers what it read of those that have not changed since.
 
@@ -88,11 +70,11 @@ class Observer:
 
     Args:
         glass: How to look.
-        held: Whether another program has a file open for itself.
+        held: Whether another program has a file open for itself; None where nobody can tell.
         pulse: Called before each folder that is listed and each file that is opened: a plate may have 900,000.
     """
 
-    def __init__(self, glass: Glass, held: Held = held_by_another, pulse: Callable[[], None] = nothing) -> None:
+    def __init__(self, glass: Glass, held: Held | None = ASK, pulse: Callable[[], None] = nothing) -> None:
         self.glass = glass
         self._held, self._pulse = held, pulse
         self._known: dict[str, View] = {}
@@ -194,7 +176,7 @@ class Observer:
         except RequestError as error:
             if error.reason is Reason.SHARE_UNAVAILABLE:
                 raise
-            return View(Look(mark, unreadable=_unreadable(error), advice=advice_of(error)))
+            return View(Look(mark, unreadable=unreadable(error), advice=advice_of(error)))
         absent = problems(plate, sizes)
         look = Look(
             mark=mark,
@@ -204,7 +186,7 @@ class Observer:
             end=plate.end,
             errors=len(plate.errors),
         )
-        return View(look, plate, sizes, _digest(plate, sizes))
+        return View(look, plate, sizes, digest_of(plate, sizes))
 
     def _plate(self, candidate: Candidate) -> Plate:
         with ShareReader(self.glass.share) as reader:
@@ -236,11 +218,24 @@ class Observer:
         return (*odd, *damages(view.plate, judge_all(self.glass.share, view.sizes, self._pulse)))
 
     def _held_file(self, view: View) -> str:
-        """The file that the instrument wrote last is the one that it may still have open."""
-        if view.plate is None:
+        """The file that the instrument wrote last is the one that it may still have open; so may be the index."""
+        if view.plate is None or self._held is None:
             return ""
-        ends = dict.fromkeys((view.plate.entry, view.plate.files[-1]))
-        return next((path for path in ends if self._held(self.glass.share.root / PurePosixPath(path))), "")
+        ends = dict.fromkeys((view.plate.entry, self._newest(view.plate.files)))
+        root = self.glass.share.root
+        return next((path for path in ends if self._held(root / PurePosixPath(path))), "")
+
+    def _newest(self, paths: Iterable[str]) -> str:
+        """The one that was written last; of several with one time the last one."""
+        return max(enumerate(paths), key=lambda one: (self._written_ns(one[1]), one[0]))[1]
+
+    def _written_ns(self, path: str) -> int:
+        self._pulse()
+        try:
+            return (self.glass.share.root / PurePosixPath(path)).lstat().st_mtime_ns
+        except OSError:
+            # The next listing will see what became of it.
+            return 0
 
 
 class _Remembering:
@@ -263,28 +258,3 @@ class _Remembering:
         if path not in self._folders:
             self._folders[path] = self._reader.is_folder(path)
         return self._folders[path]
-
-
-def _digest(plate: Plate, sizes: Mapping[str, int]) -> str:
-    expected = plate.expected
-    of_plate = (plate.entry, plate.files, plate.planes, plate.identity, plate.end, plate.operator, plate.started_at)
-    of_index = (
-        (expected.name, expected.barcode, sorted(expected.wells), expected.sizes, sorted(expected.other_sizes.items()))
-        if expected
-        else ()
-    )
-    told = repr((of_plate, of_index, sorted(sizes.items())))
-    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def advice_of(error: Exception) -> str:
-    """What a person should do when a plate cannot be read; empty where the error does not know."""
-    if isinstance(error, Permanent) and error.reason is not Reason.UNKNOWN_FORMAT:
-        return error.rule.next_action
-    return ""
-
-
-def _unreadable(error: RequestError) -> str:
-    if error.reason is Reason.UNKNOWN_FORMAT:
-        return "no index of a known plate format is there yet"
-    return f"{error.reason}: {error}"
