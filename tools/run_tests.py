@@ -23,8 +23,12 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LOGS: Final = ROOT / "build" / "tests"
-LANES: Final = (("unit",), ("e2e", "omero"), ("faults", "broker"))
-"""Folders of one lane run one after the other; what takes long begins first, so that the lanes end together."""
+LANES: Final = (("unit",), ("e2e", "omero"), ("broker", "faults"))
+"""Folders of one lane run one after the other. The lanes of servers take about as long as each other.
+
+While broker mostly waits, e2e and unit have the processors; the last of faults, which asks the most of a machine, is
+alone on it.
+"""
 GIVING_WAY: Final = frozenset({"unit"})
 """What is fast enough with the processors that the others leave it."""
 _SAYING: Final = threading.Lock()
