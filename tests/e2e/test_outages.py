@@ -378,8 +378,13 @@ def stopped(stop: Callable[[], None], start: Callable[[], None]) -> Iterator[Non
 
 
 def broker_is_missed(worker: WorkerProcess) -> bool:
-    """Whether a worker has noticed, and is well otherwise; orders that it has read hold while it cannot read more."""
-    return Seen.at(worker).problems.keys() - {"control"} == {"rabbitmq-consume", "rabbitmq-publish"}
+    """Whether a worker has noticed and tried again, and is well otherwise.
+
+    Orders that it has read hold while it cannot read more.
+    """
+    problems = Seen.at(worker).problems
+    tried = {f"rabbitmq-{role}" for role in ROLES if "Connection" in problems.get(f"rabbitmq-{role}", "")}
+    return problems.keys() - {"control"} == tried and len(tried) == len(ROLES)
 
 
 @pytest.mark.parametrize("which", ["idle", "late"])
@@ -411,7 +416,7 @@ def omero_outage(alone: Facility, broker_outage: Outage) -> Outage:
         idle = crew.ready("omero-idle")
         with stopped(server.stop, server.start):
             (request_id,) = send(alone, image(alone, "during the outage", 84))
-            until(lambda: Seen.at(idle).ready == 503, 60, "a worker that misses OMERO")
+            until(lambda: only_omero_is_missed(idle), 60, "a worker that misses OMERO")
             late = crew.start("omero-late")
             until(lambda: only_omero_is_missed(late), 60, "another one")
             away = Seen.at(idle), Seen.at(late)
@@ -423,7 +428,7 @@ def omero_outage(alone: Facility, broker_outage: Outage) -> Outage:
 def only_omero_is_missed(worker: WorkerProcess) -> bool:
     """Whether a worker has tried OMERO, and has everything else."""
     problems = Seen.at(worker).problems
-    return problems.keys() == {"omero"} and "unavailable" in problems["omero"]
+    return problems.keys() == {"omero"} and problems["omero"].startswith("omero-unavailable: ")
 
 
 @pytest.mark.parametrize("which", ["idle", "late"])
