@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 TEMPORARY: Final = ".tmp-"
 """How names of files begin that are being written; a reader must pass over them."""
+_WRITERS: Final = 16
+_MANY: Final = 8
 
 # Windows would translate line ends otherwise; elsewhere there is no such flag.
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -35,6 +39,21 @@ def write_whole(folder: Path, name: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_all(folder: Path, contents: Sequence[tuple[str, bytes]]) -> None:
+    """Write many files as :func:`write_whole`, several at once: the file system syncs them together then.
+
+    Raises:
+        OSError: Of the first that could not be written; the others may be there.
+    """
+    if len(contents) < _MANY:
+        for name, content in contents:
+            write_whole(folder, name, content)
+        return
+    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="spool") as pool:
+        for done in [pool.submit(write_whole, folder, name, content) for name, content in contents]:
+            done.result()
 
 
 def sync_folder(folder: Path) -> None:

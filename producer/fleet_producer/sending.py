@@ -32,12 +32,13 @@ from fleet_common.exits import Exit
 from fleet_common.health import Health
 from fleet_common.metrics import Metrics
 from fleet_common.settings import Settings
-from fleet_producer.publish import publish_one, tell_accepted
+from fleet_producer.publish import Announcer, publish_all
 from fleet_producer.slips import Entry
 from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.waiting import Attention, Display, Outcomes, collect
 
 _STOP_SECONDS: Final = 5.0
+_ALL_LANES: Final = ""
 _LOG = structlog.get_logger()
 
 
@@ -66,7 +67,6 @@ class Sender:
 
     Attributes:
         published: What the broker has confirmed, in order.
-        failures: Why the others were not published: at most one for each lane and class.
         outcomes: What is known of what was published.
 
     Raises:
@@ -80,8 +80,8 @@ class Sender:
         self._stack = ExitStack()
         self._deadline = time.monotonic() + how.timeout_seconds
         self._follower: LiveFollower | None = None
+        self._failures: dict[str, BrokerFailure] = {}
         self.published: list[Entry] = []
-        self.failures: list[BrokerFailure] = []
         self.outcomes = Outcomes(frozenset())
 
     def __enter__(self) -> Self:
@@ -94,8 +94,13 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def failures(self) -> list[BrokerFailure]:
+        """Why the others were not published: at most one for each lane and class."""
+        return list(self._failures.values())
+
     def publish(self, entries: Sequence[Entry]) -> None:
-        """Publish one after the other, each with its confirm, and note each confirm in the spool.
+        """Publish all, each with its confirm, and note each confirm in the spool.
 
         What cannot be published stays there as it was, and is told in :attr:`failures`: after a refusal that is the
         rest of its lane and class, without a connection or a confirm all the rest.
@@ -106,7 +111,7 @@ class Sender:
                 self._follower = self._stack.enter_context(self._attached(entries))
             self._publish_each(self._started(), entries)
         except BrokerFailure as error:
-            self.failures.append(error)
+            self._failures.setdefault(_ALL_LANES, error)
         self.outcomes = Outcomes(frozenset(entry.request_id for entry in self.published))
 
     def wait(self) -> None:
@@ -148,25 +153,31 @@ class Sender:
         return publisher
 
     def _publish_each(self, publisher: Publisher, entries: Sequence[Entry]) -> None:
-        refused: set[str] = set()
+        announcer, deadline_seconds = Announcer(publisher), self._how.deadline_seconds
         try:
-            for entry in entries:
-                if entry.request.routing_key in refused:
-                    continue
-                try:
-                    self._publish_one(publisher, entry)
-                except (PublishRefused, PublishUnroutable) as error:
-                    self.failures.append(error)
-                    refused.add(entry.request.routing_key)
+            for entry, failure in publish_all(
+                publisher, entries, deadline_seconds=deadline_seconds, metrics=self._metrics
+            ):
+                if failure is None:
+                    self._confirmed(publisher, entry)
+                    announcer.tell(entry.request, datetime.now(UTC))
+                else:
+                    self._failed(entry, failure)
         finally:
-            if self.published:
+            if len(self.published) > 1:
                 publisher.ring()
+            announcer.finish()
 
-    def _publish_one(self, publisher: Publisher, entry: Entry) -> None:
-        publish_one(publisher, entry, deadline_seconds=self._how.deadline_seconds, metrics=self._metrics)
+    def _confirmed(self, publisher: Publisher, entry: Entry) -> None:
+        if not self.published:
+            # Idle workers begin while the rest is published.
+            publisher.ring()
         self.published.append(entry)
         self._note(entry)
-        tell_accepted(publisher, entry.request, datetime.now(UTC))
+
+    def _failed(self, entry: Entry, failure: BrokerFailure) -> None:
+        of_one_lane = isinstance(failure, PublishRefused | PublishUnroutable)
+        self._failures.setdefault(entry.request.routing_key if of_one_lane else _ALL_LANES, failure)
 
     def _note(self, entry: Entry) -> None:
         try:

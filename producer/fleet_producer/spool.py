@@ -18,7 +18,7 @@ import contextlib
 import os
 import secrets
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Final
 
 from fleet_common.errors import FleetError, UsageError
 from fleet_common.messages import ImportRequest
-from fleet_producer.disk import TEMPORARY, make_folder, sync_folder, write_whole
+from fleet_producer.disk import TEMPORARY, make_folder, sync_folder, write_all, write_whole
 from fleet_producer.slips import Damaged, Entry, Slip, is_pending, new_entry, read_entry
 from fleet_producer.spoolfiles import Totals, advice, size_of
 
@@ -87,7 +87,7 @@ class Spool:
             self._open()
             older = list(self.slips())
             self._check_room(sum(len(entry.body) for entry in entries))
-            self._write_all(entries)
+            self._write_all(entries, {slip.name for slip in older})
             self._replace(older, entries)
         return entries
 
@@ -114,6 +114,14 @@ class Spool:
             UsageError: The folder holds something else.
         """
         return self._read_all(is_pending)
+
+    def chosen(self, wanted: AbstractSet[Slip]) -> list[Entry]:
+        """Those of some requests, by their slips before any confirm, that are there; nothing else is read.
+
+        Raises:
+            SpoolError: The folder cannot be read.
+        """
+        return self._read_all(lambda name: is_one_of(name, wanted))
 
     def sent(self, request_id: uuid.UUID) -> list[Entry]:
         """What was written for one request and confirmed.
@@ -187,18 +195,16 @@ class Spool:
 
     # --- writing ---
 
-    def _write_all(self, entries: Sequence[Entry]) -> None:
-        written: list[Entry] = []
+    def _write_all(self, entries: Sequence[Entry], there: Collection[str]) -> None:
         try:
-            for entry in entries:
-                write_whole(self.folder, entry.slip.name, entry.body)
-                written.append(entry)
+            write_all(self.folder, [(entry.slip.name, entry.body) for entry in entries])
             sync_folder(self.folder)
         except BaseException:
             # None of them was promised to anybody; a process that is killed here leaves whole, publishable requests.
-            for entry in written:
+            # What was there under the same name was promised before, and has the same content.
+            for name in {entry.slip.name for entry in entries}.difference(there):
                 with contextlib.suppress(OSError):
-                    (self.folder / entry.slip.name).unlink(missing_ok=True)
+                    (self.folder / name).unlink(missing_ok=True)
             raise
 
     def _replace(self, older: Sequence[Slip], entries: Sequence[Entry]) -> None:

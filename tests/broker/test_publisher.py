@@ -173,6 +173,45 @@ def test_many_threads_publish_over_one_publisher(rabbit: Rabbit) -> None:
     assert depth.ready == 200
 
 
+def test_many_messages_are_on_the_way_at_once(rabbit: Rabbit) -> None:
+    """Given answers that are held back, when messages are begun, then all are sent, and confirmed once they come."""
+    with Proxy(rabbit.description.amqp_port) as proxy:
+        publisher = rabbit.publisher("demo", rabbit.plain("demo", proxy.port))
+        publisher.publish(request())
+        proxy.hold()
+        begun = [publisher.begin(request(), deadline_seconds=20) for _ in range(50)]
+        with pytest.raises(PublishTimeout):
+            publisher.begin(request(), deadline_seconds=0.1).wait()
+        proxy.release()
+        for one in begun:
+            one.wait()
+    depth = queue_depth(rabbit.link(rabbit.plain("worker")), NAMES.lane_queue("demo", "normal"))
+    assert depth is not None
+    assert depth.ready >= 51
+
+
+def test_a_message_that_is_refused_leaves_those_beside_it_alone(rabbit: Rabbit) -> None:
+    publisher = rabbit.publisher("demo")
+    lanes = ("demo", "hcs", "demo")
+    begun = [publisher.begin(request(lane), deadline_seconds=20) for lane in lanes]
+    begun[0].wait()
+    with pytest.raises(PublishRefused):
+        begun[1].wait()
+    begun[2].wait()
+
+
+def test_a_message_that_is_begun_without_a_broker_is_sent_when_it_comes_back(rabbit: Rabbit) -> None:
+    with Proxy(rabbit.description.amqp_port) as proxy:
+        publisher = rabbit.publisher("demo", rabbit.plain("demo", proxy.port))
+        proxy.refuse()
+        proxy.cut()
+        until(lambda: not publisher.connected)
+        begun = publisher.begin(request(), deadline_seconds=20)
+        proxy.refuse(refuse=False)
+        begun.wait()
+    assert rabbit.source("demo").take(5) is not None
+
+
 def test_a_stopped_publisher_refuses_at_once(rabbit: Rabbit) -> None:
     publisher = rabbit.publisher("demo")
     publisher.stop(5)

@@ -18,6 +18,7 @@ from fleet_common.events import Event, Kind, Result
 from fleet_common.messages import ImportRequest, decode
 from fleet_producer import sending
 from support.builders import NOW
+from support.confirming import Confirming
 
 Tell = Callable[[ImportRequest], list[Event]]
 
@@ -75,7 +76,7 @@ class Broker:
         return [decode(message.body) for message in self.messages]
 
 
-class FakePublisher:
+class FakePublisher(Confirming):
     """Confirms, or fails at the message that the test names."""
 
     names = Names()

@@ -22,6 +22,7 @@ from fleet_producer.watch.records import Record
 from fleet_producer.watch.store import Store
 from fleet_producer.watch.watcher import Watcher
 from fleet_stack.plates import MadePlate, PlateSpec, make_plate
+from support.confirming import Confirming
 
 SETTLE_SECONDS: Final = 60.0
 DEADLINE_SECONDS: Final = 1200.0
@@ -65,7 +66,7 @@ class Time(threading.Event):
 
 
 @dataclass
-class FakeBroker:
+class FakeBroker(Confirming):
     """Confirms everything, or is away."""
 
     connected: bool = True
@@ -90,13 +91,13 @@ class FakeBroker:
             raise self.fails
         self.messages.append(message)
 
-    def publish_event(self, event: Event, *, required: bool, deadline_seconds: float) -> None:
+    def publish_event(self, told: Event, *, required: bool, deadline_seconds: float) -> None:
         """Take an event."""
         assert required
         assert deadline_seconds > 0
         if not self.connected:
             raise BrokerUnavailable("away")
-        self.events.append(event)
+        self.events.append(told)
 
     def ring(self) -> None:
         """Ring."""

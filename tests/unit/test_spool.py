@@ -43,6 +43,11 @@ def two() -> list[ImportRequest]:
     return [a_request(), a_request(request_id=OTHER_ID, submitted_at=later)]
 
 
+def many() -> list[ImportRequest]:
+    """So many that they are written by several threads."""
+    return [a_request(request_id=uuid.uuid5(uuid.NAMESPACE_OID, str(number))) for number in range(20)]
+
+
 def names(spool: Spool) -> list[str]:
     """All files that are no hidden ones."""
     return sorted(file.name for file in spool.folder.iterdir() if file.is_file() and not file.name.startswith("."))
@@ -250,6 +255,26 @@ class TestRoom:
         fail_at(monkeypatch, "write", 0, OSError(errno.ENOSPC, "No space left on device"))
         with pytest.raises(SpoolError):
             spool.add([a_request(target="Dataset:id:5")])
+        assert [entry.request for entry in spool.entries()] == [a_request()]
+
+    @pytest.mark.parametrize("number", [0, 7, 19])
+    def test_of_many_that_are_written_at_once_none_is_kept_when_one_fails(
+        self, spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        spool.add([])
+        fail_at(monkeypatch, "fsync", number, OSError(errno.EIO, "Input/output error"))
+        with pytest.raises(SpoolError, match="Input/output error"):
+            spool.add(many())
+        assert [file.name for file in spool.folder.iterdir()] == [MARK]
+
+    def test_what_was_promised_before_stays_when_it_cannot_be_written_once_more(
+        self, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Given a request that waits, when the same command is repeated and the disk fails, then it still waits."""
+        spool.add([a_request()])
+        fail_at(monkeypatch, "fsync", 1, OSError(errno.EIO, "Input/output error"))
+        with pytest.raises(SpoolError):
+            spool.add(two())
         assert [entry.request for entry in spool.entries()] == [a_request()]
 
     def test_a_quota_stops_with_what_to_do(self, tmp_path: Path) -> None:

@@ -30,13 +30,13 @@ def submit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Submitting:
 
 
 def test_one_request_is_published_for_each_path(broker: Broker, submit: Submitting) -> None:
-    """In the order of the paths, all of one batch, told as accepted, and the doorbell is rung once at the end."""
+    """In the order of the paths, all of one batch, told as accepted; the doorbell rings at the first and at the end."""
     call = submit(submit.file("a.tif"), submit.file("b.tif"))
     assert call.code == Exit.OK
     assert [request.source.path for request in broker.requests] == ["a.tif", "b.tif"]
     assert len({request.batch.id for request in broker.requests}) == 1
     assert [told.kind for told in broker.events] == [Kind.ACCEPTED] * 2
-    assert broker.steps == ["publisher started", "published", "published", "rang", "publisher stopped"]
+    assert broker.steps == ["publisher started", "published", "rang", "published", "rang", "publisher stopped"]
 
 
 def test_a_message_carries_its_id_and_its_key(broker: Broker, submit: Submitting) -> None:
@@ -287,6 +287,7 @@ def test_what_was_confirmed_is_printed_when_a_later_request_fails(
     assert [step for step in broker.steps if "follower" not in step] == [
         "publisher started",
         "published",
+        "rang",
         "published",
         "rang",
         "publisher stopped",

@@ -32,7 +32,7 @@ from fleet_common.broker.link import Link
 from fleet_common.broker.linkstate import Backoff, LinkState
 from fleet_common.broker.locks import Locks, Timing
 from fleet_common.broker.names import Names, pick_tier
-from fleet_common.broker.publisher import Publisher
+from fleet_common.broker.publisher import OnTheWay, Publisher
 from fleet_common.broker.retry import (
     ALONE,
     ATTEMPT,
@@ -92,6 +92,7 @@ __all__ = [
     "LiveFollower",
     "Locks",
     "Names",
+    "OnTheWay",
     "OrderReader",
     "Outgoing",
     "PublishRefused",

@@ -26,10 +26,10 @@ from pika.adapters.select_connection import IOLoop
 
 from fleet_common.broker.address import BrokerAddress
 from fleet_common.broker.connection import parameters, quiet
-from fleet_common.broker.failures import BrokerSilent, BrokerUnavailable
+from fleet_common.broker.failures import BrokerUnavailable
 from fleet_common.broker.linkstate import Backoff, LinkState, version_numbers
 from fleet_common.broker.promises import Promise, explain, fail
-from fleet_common.broker.session import STOPPED, Connection, Hook, Operation, Session, abort, close, perform
+from fleet_common.broker.session import STOPPED, Call, Connection, Hook, Operation, Session, abort, close, perform
 
 T = TypeVar("T")
 _LOG = structlog.get_logger()
@@ -143,12 +143,25 @@ class Link:
             BrokerSilent: No answer by the deadline.
             BrokerRefused: The broker closed the operation's channel.
         """
+        return self.begin(operation, generation=generation).result(deadline_seconds)
+
+    def begin(self, operation: Operation[T], *, generation: int | None = None) -> Call[T]:
+        """Run an operation on the link's thread soon; its answer is waited for later, so that many may be on the way.
+
+        Raises:
+            BrokerUnavailable: There is no connection (of that generation).
+        """
         promise: Promise[T] = Future()
-        session = self._enlist(operation, promise, generation)
-        try:
-            return self._await(promise, deadline_seconds)
-        finally:
-            session.pending.discard(promise)
+        with self._changed:
+            session, state = self._session, self._state
+            if session is None or not state.connected:
+                raise BrokerUnavailable(f"no connection to {self.address}: {state.reason}")
+            if generation not in {None, state.generation}:
+                raise BrokerUnavailable(f"the connection to {self.address} is another one since")
+            session.pending.add(promise)
+            promise.add_done_callback(session.pending.discard)
+            session.loop.add_callback_threadsafe(partial(perform, operation, session, promise))
+        return Call(promise, str(self.address))
 
     def post(self, action: Hook) -> bool:
         """Run an action on the link's thread soon, without waiting; False when there is no connection."""
@@ -161,25 +174,6 @@ class Link:
 
     def _writable(self) -> bool:
         return self._state.connected and not self._state.blocked
-
-    def _enlist(self, operation: Operation[T], promise: Promise[T], generation: int | None) -> Session:
-        with self._changed:
-            session, state = self._session, self._state
-            if session is None or not state.connected:
-                raise BrokerUnavailable(f"no connection to {self.address}: {state.reason}")
-            if generation not in {None, state.generation}:
-                raise BrokerUnavailable(f"the connection to {self.address} is another one since")
-            session.pending.add(promise)
-            session.loop.add_callback_threadsafe(partial(perform, operation, session, promise))
-            return session
-
-    def _await(self, promise: Promise[T], deadline_seconds: float) -> T:
-        try:
-            return promise.result(deadline_seconds)
-        except TimeoutError:
-            if promise.cancel():
-                raise BrokerSilent(f"{self.address} did not answer within {deadline_seconds:g} s") from None
-            return promise.result()
 
     def _act(self, action: Hook, session: Session) -> None:
         try:

@@ -7,6 +7,7 @@ everything while the broker has a memory or disk alarm; every method may be call
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from fleet_common.broker.link import Link
 from fleet_common.broker.linkstate import Backoff, LinkState
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import Promise
-from fleet_common.broker.session import Connection
+from fleet_common.broker.session import Call, Connection
 from fleet_common.broker.waiting import Clock, Deadline
 from fleet_common.events import Event, encode_event
 
@@ -45,10 +46,24 @@ class _Try:
     """What is known so far of one message."""
 
     message: Outgoing
+    deadline_seconds: float
     deadline: Deadline
+    call: Call[Outcome] | None = None
     sent: bool = False
     unroutable_since: float | None = None
     returned: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnTheWay:
+    """A message that was sent, or could not be sent yet.
+
+    Attributes:
+        wait: Returns when the broker has confirmed it, sending it again where necessary, or raises what
+            :meth:`Publisher.publish` raises. To be called once, by any thread.
+    """
+
+    wait: Callable[[], None]
 
 
 class Publisher:
@@ -121,10 +136,25 @@ class Publisher:
             PublishTimeout: Sent, but not confirmed by the deadline: safe to repeat.
             BrokerUnavailable: Never sent: no connection by the deadline.
         """
-        trying = _Try(message, Deadline(deadline_seconds, self._clock))
-        while not self._try(trying):
-            if trying.deadline.over:
-                raise self._given_up(trying, deadline_seconds)
+        self.begin(message, deadline_seconds=deadline_seconds).wait()
+
+    def begin(self, message: Outgoing, *, deadline_seconds: float = _DEADLINE_SECONDS) -> OnTheWay:
+        """Send a message, and wait for its confirm later: with many on the way none waits for another's.
+
+        They arrive in about the order in which they were sent. Nothing is raised here.
+
+        Args:
+            message: What to publish.
+            deadline_seconds: From now on, for the confirm.
+        """
+        trying = _Try(message, deadline_seconds, Deadline(deadline_seconds, self._clock))
+        with contextlib.suppress(BrokerUnavailable):
+            trying.call = self._sent(trying, 0.0)
+        return OnTheWay(partial(self._finish, trying))
+
+    def begin_event(self, event: Event, *, deadline_seconds: float = _DEADLINE_SECONDS) -> OnTheWay:
+        """Tell an event as :meth:`publish_event` with ``required``, and wait for its confirm later."""
+        return self.begin(self._telling(event, required=True), deadline_seconds=deadline_seconds)
 
     def publish_event(self, event: Event, *, required: bool, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
         """Tell an event.
@@ -135,13 +165,7 @@ class Publisher:
                 raises: the event is dropped and counted while the broker is not there.
             deadline_seconds: For a required event.
         """
-        message = Outgoing(
-            self.names.events,
-            event.routing_key,
-            encode_event(event),
-            message_id=str(event.event_id),
-            mandatory=required,
-        )
+        message = self._telling(event, required=required)
         if required:
             self.publish(message, deadline_seconds=deadline_seconds)
         else:
@@ -151,15 +175,29 @@ class Publisher:
         """Ring the doorbell of idle workers; without effect while the broker is not there."""
         self._best_effort.offer(Outgoing(self.names.wake, "", b"", mandatory=False, persistent=False))
 
+    def _telling(self, event: Event, *, required: bool) -> Outgoing:
+        return Outgoing(
+            self.names.events,
+            event.routing_key,
+            encode_event(event),
+            message_id=str(event.event_id),
+            mandatory=required,
+        )
+
+    def _finish(self, trying: _Try) -> None:
+        while not self._try(trying):
+            if trying.deadline.over:
+                raise self._given_up(trying)
+
     def _try(self, trying: _Try) -> bool:
         """One try; True when confirmed."""
-        if self.link.stopped:
-            raise self._given_up(trying, 0.0)
-        if not self.link.wait_writable(trying.deadline.left_seconds):
-            return self._rest(trying)
-        trying.sent = True
+        if trying.call is None and self.link.stopped:
+            raise self._given_up(trying)
         try:
-            outcome = self.link.call(partial(self._send, trying.message), trying.deadline.left_seconds)
+            call, trying.call = trying.call or self._sent(trying, trying.deadline.left_seconds), None
+            if call is None:
+                return self._rest(trying)
+            outcome = call.result(trying.deadline.left_seconds)
         except BrokerRefused as error:
             if error.code in _OUR_FAULT:
                 raise PublishRefused(f"{_subject(trying.message)} was refused: {error}", error.code) from error
@@ -167,6 +205,14 @@ class Publisher:
         except (BrokerUnavailable, BrokerSilent):
             return self._rest(trying)
         return self._judge(trying, outcome)
+
+    def _sent(self, trying: _Try, patience_seconds: float) -> Call[Outcome] | None:
+        """Put it on the way; None where the broker does not take it within the patience."""
+        if not self.link.wait_writable(patience_seconds):
+            return None
+        call = self.link.begin(partial(self._send, trying.message))
+        trying.sent = True
+        return call
 
     def _judge(self, trying: _Try, outcome: Outcome) -> bool:
         if not outcome.confirmed:
@@ -187,16 +233,16 @@ class Publisher:
         self._pause(min(pause_seconds, trying.deadline.left_seconds))
         return False
 
-    def _given_up(self, trying: _Try, deadline_seconds: float) -> Exception:
+    def _given_up(self, trying: _Try) -> Exception:
         if trying.returned:
             return _unroutable(trying)
         if trying.sent:
             return PublishTimeout(
-                f"{_subject(trying.message)}: confirm timed out after {deadline_seconds:g} s; "
+                f"{_subject(trying.message)}: confirm timed out after {trying.deadline_seconds:g} s; "
                 "it may or may not have arrived, and may safely be published again"
             )
         return BrokerUnavailable(
-            f"{_subject(trying.message)} was not sent within {deadline_seconds:g} s: "
+            f"{_subject(trying.message)} was not sent within {trying.deadline_seconds:g} s: "
             f"{self.link.state.reason or 'no connection'} ({self.link.address})"
         )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import pika.exceptions
 
-from fleet_common.broker.failures import BrokerFailure
+from fleet_common.broker.failures import BrokerFailure, BrokerSilent
 from fleet_common.broker.promises import Promise, fail, meaning
 
 T = TypeVar("T")
@@ -34,6 +34,31 @@ class Session:
         self.connection: Connection = None
         self.opened = False
         self.pending: set[Future[Any]] = set()
+
+
+class Call(Generic[T]):
+    """An operation that was begun; its answer may be waited for once, by any thread."""
+
+    __slots__ = ("_promise", "_whom")
+
+    def __init__(self, promise: Promise[T], whom: str) -> None:
+        self._promise = promise
+        self._whom = whom
+
+    def result(self, deadline_seconds: float) -> T:
+        """Wait for the answer.
+
+        Raises:
+            BrokerUnavailable: The connection was lost before the answer.
+            BrokerSilent: No answer by the deadline.
+            BrokerRefused: The broker closed the operation's channel.
+        """
+        try:
+            return self._promise.result(deadline_seconds)
+        except TimeoutError:
+            if self._promise.cancel():
+                raise BrokerSilent(f"{self._whom} did not answer within {deadline_seconds:g} s") from None
+            return self._promise.result()
 
 
 def perform(operation: Operation[T], session: Session, promise: Promise[T]) -> None:

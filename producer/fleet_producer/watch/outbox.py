@@ -20,7 +20,7 @@ from fleet_common.errors import Reason
 from fleet_common.events import Event, Kind
 from fleet_common.heartbeats import Heartbeat, encode_heartbeat
 from fleet_common.producermetrics import ProducerMetrics
-from fleet_producer.publish import publish_one, tell_accepted
+from fleet_producer.publish import Announcer, publish_all
 from fleet_producer.slips import Entry
 from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.watch.records import Record
@@ -59,14 +59,21 @@ class Outbox:
         """
         if not self.publisher.connected or all(slip.sent_at is not None for slip in self.spool.slips()):
             return 0
-        confirmed = 0
-        for entry in self.spool.pending():
-            if self._may_go(entry):
-                if not self._send(entry):
-                    break
-                confirmed += entry.request.routing_key not in self._held_back
-        if confirmed:
+        confirmed, announcer = 0, Announcer(self.publisher)
+        for entry, failure in publish_all(
+            self.publisher,
+            filter(self._may_go, self.spool.pending()),
+            deadline_seconds=_CONFIRM_SECONDS,
+            metrics=self.metrics,
+        ):
+            if failure is None:
+                confirmed += 1
+                self._confirmed(entry, announcer, is_first=confirmed == 1)
+            else:
+                self._failed(entry, failure)
+        if confirmed > 1:
             self.publisher.ring()
+        announcer.finish()
         return confirmed
 
     def tell_heartbeat(self, heartbeat: Heartbeat) -> None:
@@ -108,19 +115,19 @@ class Outbox:
     def _may_go(self, entry: Entry) -> bool:
         return self._held_back.get(entry.request.routing_key, float("-inf")) <= self.monotonic()
 
-    def _send(self, entry: Entry) -> bool:
-        """Publish one; False when there is no sense in going on."""
-        try:
-            publish_one(self.publisher, entry, deadline_seconds=_CONFIRM_SECONDS, metrics=self.metrics)
-        except (PublishRefused, PublishUnroutable) as error:
-            _LOG.error("the broker refuses a request, which stays in the spool", error=str(error))
+    def _confirmed(self, entry: Entry, announcer: Announcer, *, is_first: bool) -> None:
+        if is_first:
+            # Idle workers begin while the rest is published.
+            self.publisher.ring()
+        self._note(entry)
+        announcer.tell(entry.request, self.clock())
+
+    def _failed(self, entry: Entry, failure: BrokerFailure) -> None:
+        if isinstance(failure, PublishRefused | PublishUnroutable):
+            _LOG.error("the broker refuses a request, which stays in the spool", error=str(failure))
             self._held_back[entry.request.routing_key] = self.monotonic() + _HELD_BACK_SECONDS
-        except BrokerFailure as error:
-            _LOG.warning("a request waits in the spool", error=str(error))
-            return False
         else:
-            self._note(entry)
-        return True
+            _LOG.warning("a request waits in the spool", error=str(failure))
 
     def _note(self, entry: Entry) -> None:
         try:
@@ -128,7 +135,6 @@ class Outbox:
         except SpoolError as error:
             # It is published again, and imported once.
             _LOG.warning("a request was published, but stays pending in the spool", error=str(error))
-        tell_accepted(self.publisher, entry.request, self.clock())
 
 
 def oldest_seconds(pending: Sequence[Entry], now: datetime) -> float:
