@@ -24,7 +24,7 @@ _WRONG_USE = 2
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Counted pairs of runs.")
 @click.option("--out", default=Path("build/bench.json"), show_default=True, type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Smaller sizes, to try the benchmark itself.")
-@click.option("--keep", is_flag=True, help="Leave the servers running.")
+@click.option("--keep", is_flag=True, help="Use servers that an earlier --keep left, and leave them running.")
 def main(cases: str, runs: int, out: Path, *, quick: bool, keep: bool) -> None:
     """Measure cases, print their figures, and write them as JSON."""
     try:

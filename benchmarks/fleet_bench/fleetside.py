@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fleet_bench.model import Run
-from fleet_bench.stage import GROUP, LANE, USER
+from fleet_bench.stage import GROUP, USER
 from fleet_stack.console import StackError
 from fleet_stack.fleet import Fleet, clean_environment
 
@@ -41,7 +41,7 @@ class Submitter:
             StackError: One of them was not imported.
         """
         words = self.fleet.command(
-            LANE, "submit", *map(str, paths), "--target", self.target, "--user", USER, "--group", GROUP,
+            self.fleet.lanes[0], "submit", *map(str, paths), "--target", self.target, "--user", USER, "--group", GROUP,
             "--again", "--wait", "--timeout", str(_DEADLINE_SECONDS), "--json", *self.options,
         )  # fmt: skip
         began = time.monotonic()

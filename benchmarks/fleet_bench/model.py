@@ -5,7 +5,6 @@ All of it is frozen, and goes to and from JSON through pydantic.
 
 from __future__ import annotations
 
-import enum
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,6 @@ class Model(BaseModel):
     """A frozen value that refuses what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Side(enum.StrEnum):
-    """Who imports."""
-
-    FLEET = "fleet"
-    IMPORTER = "importer"
 
 
 class Target(Model):
@@ -78,10 +70,15 @@ class Run(Model):
 
 
 class Pair(Model):
-    """Two runs one after the other on the same files."""
+    """Runs one after the other on the same files; ``plain`` is the fleet over plain TCP."""
 
     fleet: Run
     importer: Run
+    plain: Run | None = None
+
+    def __str__(self) -> str:
+        plain = f", over plain TCP {self.plain.whole_seconds:.1f} s" if self.plain else ""
+        return f"{self.fleet.whole_seconds:.1f} s by {self.importer.whole_seconds:.1f} s{plain}"
 
 
 class Figure(Model):
@@ -111,7 +108,7 @@ class Floor(Model):
         name: Such as ``raw write``.
         seconds: For the same files.
         of: Which time of the fleet it bounds: ``whole`` or ``upload``.
-        fraction: That time of the fleet, as a multiple of the floor; 1.0 is as fast as possible.
+        fraction: The floor by that time of the fleet: 1.0 is as fast as possible, above is overlapped.
     """
 
     name: str

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from fleet_bench.cases import many
+from fleet_bench.cases import best, big, inplace, latency, many, plate, singles
 from fleet_bench.model import Case
 
-CASES: Final[tuple[Case, ...]] = (*many.CASES,)
+CASES: Final[tuple[Case, ...]] = (
+    *many.CASES,
+    *best.CASES,
+    *plate.CASES,
+    *singles.CASES,
+    *big.CASES,
+    *inplace.CASES,
+    *latency.CASES,
+)
 
 
 def chosen(names: str) -> tuple[Case, ...]:

@@ -12,7 +12,7 @@ def lines(result: Result) -> Iterator[str]:
     for figure in result.figures:
         yield f"{figure.unit if figure.unit == 'ratio' else 'figure'} {result.case} {_told(figure)}"
     for floor in result.floors:
-        yield f"floor {result.case} {floor.name}: {floor.seconds} s, {floor.of} of the fleet takes {floor.fraction:.2f}"
+        yield f"floor {result.case} {floor.name}: {floor.seconds} s, {floor.fraction:.2f} of the fleet's {floor.of}"
     for note in result.notes:
         yield f"note {result.case} {note}"
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from fleet_bench import material
-from fleet_bench.comparing import alternate, figures
-from fleet_bench.fleetside import Submitter
-from fleet_bench.importer import Importer
-from fleet_bench.model import Case, Effort, Result
-from fleet_bench.stage import Stage, parallel
-from fleet_bench.targets import WANTED
+from fleet_bench.comparison import Comparison
+from fleet_bench.material import Fileset
+from fleet_bench.model import Case, Effort
+
+_QUICK_FILES: Final = 10
+WHAT: Final = "4 filesets, 404 files of 8 kB"
 
 
-def _measure(stage: Stage, effort: Effort, *, name: str, uploads: int, filesets: int) -> Result:
-    paths = material.many(stage.share)
-    fleet = stage.fleet(extra=parallel(uploads, filesets))
-    submitter = Submitter(fleet, f"Screen:id:{stage.screen}")
-    importer = Importer(stage, uploads, filesets, ("-r", stage.screen))
-    with stage.workers(fleet):
-        pairs = alternate(lambda: submitter.run(paths), lambda: importer.run(paths), effort.runs, stage.tell)
-    return Result(case=name, title=_TITLES[name], figures=figures(pairs, WANTED[name]), pairs=pairs)
+def make(share: Path, effort: Effort) -> Sequence[Fileset]:
+    """The files."""
+    return material.many(share, _QUICK_FILES) if effort.quick else material.many(share)
 
 
-_TITLES: Final = {
-    "many-1x1": "4 filesets, 404 files of 8 kB, one upload, one fileset at a time",
-    "many-4x4": "4 filesets, 404 files of 8 kB, 4 uploads, 4 filesets",
-}
-
-CASES: Final = (
-    Case("many-1x1", _TITLES["many-1x1"], partial(_measure, name="many-1x1", uploads=1, filesets=1)),
-    Case("many-4x4", _TITLES["many-4x4"], partial(_measure, name="many-4x4", uploads=4, filesets=4)),
-)
+ONE: Final = Comparison("many-1x1", f"{WHAT}, one upload, one fileset at a time", make, "Screen", 1, 1)
+FOUR: Final = Comparison("many-4x4", f"{WHAT}, 4 uploads, 4 filesets", make, "Screen", 4, 4)
+CASES: Final = tuple(Case(one.name, one.title, one.measure) for one in (ONE, FOUR))

@@ -1,0 +1,69 @@
+"""Makes floors of bare imports and raw writes, measured in the same run as the comparison that they explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from fleet_bench import bare
+from fleet_bench.bare import Bare
+from fleet_bench.material import Fileset
+from fleet_bench.model import Floor, Pair, Spread
+from fleet_bench.stage import Stage
+
+MOST_IMPORTS: Final = 4
+"""Imports in a server with default settings that leave other clients alone."""
+_ROUNDS: Final = 3
+_LEAST_SECONDS: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the floor of a comparison is measured with.
+
+    Attributes:
+        uploads: Files in flight, as many as in the comparison.
+        imports: Imports in the server at once.
+        raw_bytes: Written raw, too, where it is not 0.
+    """
+
+    filesets: Sequence[Fileset]
+    target: tuple[str, int]
+    uploads: int
+    imports: int
+    raw_bytes: int = 0
+
+
+def measure(stage: Stage, bounds: Bounds, pairs: Sequence[Pair], rounds: int = _ROUNDS) -> tuple[Floor, ...]:
+    """Bare imports over TLS, and raw writes over TLS and plain TCP, beside the medians of the fleet."""
+    whole, upload = median(one.fleet.whole_seconds for one in pairs), median(one.fleet.upload_seconds for one in pairs)
+    done = _bare(stage, bounds, rounds)
+    return (
+        _floor("cheapest calls per file", [one.upload_seconds for one in done], "upload", upload),
+        _floor("server's own time", [one.server_seconds for one in done], "whole", whole),
+        _floor("calls and server's time", [one.whole_seconds for one in done], "whole", whole),
+        *_raw(stage, bounds.raw_bytes, rounds, upload),
+    )
+
+
+def _bare(stage: Stage, bounds: Bounds, rounds: int) -> list[Bare]:
+    """The comparison has warmed the server up."""
+    hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
+    with bare.logged_in(stage) as client:
+        return [
+            bare.run(client, hashed, bounds.target, uploads=bounds.uploads, imports=bounds.imports)
+            for _ in range(rounds)
+        ]
+
+
+def _raw(stage: Stage, size_bytes: int, rounds: int, upload: float) -> Iterator[Floor]:
+    for name, secure in (("raw write, TLS", True), ("raw write, plain TCP", False)) if size_bytes else ():
+        with bare.logged_in(stage, secure=secure) as client:
+            yield _floor(name, [bare.write_raw(client, size_bytes) for _ in range(rounds)], "upload", upload)
+
+
+def _floor(name: str, seconds: Sequence[float], of: str, fleets: float) -> Floor:
+    spread = Spread.of(seconds)
+    return Floor(name=name, seconds=spread, of=of, fraction=spread.median / max(fleets, _LEAST_SECONDS))
