@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -29,7 +30,7 @@ from fleet_common.messages import (
     encode,
     request_id_for,
 )
-from fleet_common.plates import End, Plate, Problem, damages, describe, present, problems
+from fleet_common.plates import End, FileProblem, Plate, Problem, damages, describe, present, problems
 from fleet_common.storage import ManifestSummary, Share, entries_of, measure, open_regular, summarise
 from fleet_common.targets import parse_target
 from fleet_common.wholeness import judge_all
@@ -83,7 +84,8 @@ def check_files(share: Share, plate: Plate, *, partial: bool = False) -> Manifes
         partial: Whether missing and empty files are left out; those that are there must be whole all the same.
 
     Raises:
-        Permanent: ``file-empty`` for an empty file, ``file-cut`` for a TIFF that is not whole.
+        Permanent: ``file-empty`` for an empty file, ``file-cut`` for a TIFF that is not whole, ``pixels-differ`` for a
+            plane of another type than the others.
         Transient: ``manifest-differs`` for a missing one, with well and field, and while the instrument still runs.
     """
     sizes = measure(share, plate.files)
@@ -95,10 +97,14 @@ def check_files(share: Share, plate: Plate, *, partial: bool = False) -> Manifes
     if found:
         any_missing = any(problem.problem is Problem.MISSING for problem in found)
         raise failure(Reason.MANIFEST_DIFFERS if any_missing else Reason.FILE_EMPTY, describe(found))
-    damaged = damages(plate, judge_all(share, sizes))
-    if damaged:
-        raise failure(Reason.FILE_CUT, describe(damaged))
+    _refuse_damaged(damages(plate, judge_all(share, sizes)))
     return summarise(entries_of(present(plate, sizes), sizes))
+
+
+def _refuse_damaged(found: Sequence[FileProblem]) -> None:
+    if found:
+        only_types = all(problem.problem is Problem.OTHER_TYPE for problem in found)
+        raise failure(Reason.PIXELS_DIFFER if only_types else Reason.FILE_CUT, describe(found))
 
 
 def _request(share: Share, plate: Plate, summary: ManifestSummary, order: Order, now: datetime) -> ImportRequest:

@@ -40,6 +40,7 @@ class Reason(enum.StrEnum):
     NOT_A_REGULAR_FILE = "not-a-regular-file"
     FILE_EMPTY = "file-empty"
     FILE_CUT = "file-cut"
+    PIXELS_DIFFER = "pixels-differ"
     FORMAT_BROKEN = "format-broken"
     MANIFEST_DIFFERS = "manifest-differs"
     SHARE_UNAVAILABLE = "share-unavailable"
@@ -158,6 +159,9 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.FILE_EMPTY: _permanent("Copy the file again from the instrument, then submit it again."),
         Reason.FILE_CUT: _permanent("Copy the named files again from the instrument, then submit again."),
         Reason.FORMAT_BROKEN: _permanent("Export the plate again: its index cannot be read."),
+        Reason.PIXELS_DIFFER: _permanent(
+            "Export the named files again, of the same type as the others, and submit again."
+        ),
         Reason.MANIFEST_DIFFERS: _transient(
             "Check that the worker sees the same files as the acquisition host, then replay.", 10.0, 6
         ),

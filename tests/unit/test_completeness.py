@@ -198,6 +198,33 @@ class TestDamages:
         assert other.problem is Problem.NOT_TIFF
         assert "0 files are missing and 0 are empty, 2 are not whole: p/c.tiff" in describe((cut, other))
 
+    def test_an_image_of_another_type_is_named_with_its_well(self) -> None:
+        """Readers take one type for the whole plate; what is not judged, not there or no plane is not compared."""
+        judged = {
+            "p/index": Judgement(Wholeness.WHOLE, pixels="uint8"),
+            "p/a.tiff": Judgement(Wholeness.WHOLE, pixels="uint16"),
+            "p/b.tiff": Judgement(Wholeness.WHOLE, pixels="uint16"),
+            "p/c.tiff": Judgement(Wholeness.WHOLE, pixels="float"),
+            "p/d.tiff": Judgement(Wholeness.UNJUDGED),
+        }
+        (odd,) = damages(self.PLATE, judged)
+        assert str(odd) == (
+            "p/c.tiff is of another pixel type (well B03, field 4, channel 1, plane 1, time point 1): "
+            "float instead of uint16"
+        )
+        assert "0 files are missing and 0 are empty, 1 differ from the others: p/c.tiff" in describe((odd,))
+
+    def test_an_index_that_tells_the_type_of_an_image_is_believed(self) -> None:
+        """Given images of two types, each as the index says; then none is odd, and all are when it says another."""
+        judged = {
+            "p/a.tiff": Judgement(Wholeness.WHOLE, pixels="uint16"),
+            "p/b.tiff": Judgement(Wholeness.WHOLE, pixels="uint8"),
+        }
+        told = replace(self.PLATE, pixel_types={(0, 0, 0): "uint16", (0, 1, 0): "uint8"})
+        assert damages(told, judged) == ()
+        other = replace(self.PLATE, pixel_types=dict.fromkeys(told.pixel_types, "float"))
+        assert [odd.path for odd in damages(other, judged)] == ["p/a.tiff", "p/b.tiff"]
+
     def test_a_single_file_that_is_no_tiff_is_left_to_bio_formats(self) -> None:
         single = Plate(format="file", entry="a.tif", reader="", files=("a.tif",))
         assert damages(single, {"a.tif": Judgement(Wholeness.NOT_TIFF)}) == ()

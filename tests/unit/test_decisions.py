@@ -55,6 +55,7 @@ TABLE = {
     Reason.NOT_A_REGULAR_FILE: BURIED,
     Reason.FILE_EMPTY: BURIED,
     Reason.FILE_CUT: BURIED,
+    Reason.PIXELS_DIFFER: BURIED,
     Reason.FORMAT_BROKEN: BURIED,
     Reason.MANIFEST_DIFFERS: Row(Transient, 10, attempts=6),
     Reason.SHARE_UNAVAILABLE: Row(Transient, 60),

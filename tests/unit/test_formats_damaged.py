@@ -17,8 +17,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from fleet_common.errors import FleetError, Reason, RequestError
-from fleet_common.plates import End, Plate, plate_format, problems, well_name
+from fleet_common.plates import End, Plate, damages, plate_format, problems, well_name
 from fleet_common.storage import Share, ShareReader, measure
+from fleet_common.wholeness import judge_all
 from fleet_stack.plates import PlaneKey, PlateSpec
 from support.kits import KITS, Kit, Made, complete, look
 from support.memory import Memory, Vanishing
@@ -26,6 +27,7 @@ from support.memory import Memory, Vanishing
 SMALL = PlateSpec(name="P1", wells=3, fields=2, channels=2, size=8, companions=False)
 SCREENING = dataclasses.replace(SMALL, wells=384, fields=9, channels=5)
 SCREENING_CPU_SECONDS = 15.0
+TIFFS = [name for name in KITS if "zarr" not in name]
 BY_TIME = ("yokogawa",)
 """Formats that tell measurements apart by their begin, which is the same in all made plates."""
 
@@ -48,6 +50,13 @@ def missed(kit: Kit, made: Made, folder: Path | None = None) -> tuple[Plate, lis
     with ShareReader(share) as reader:
         plate = look(kit, made.relative(folder or made.folder), reader)
     return plate, [str(problem) for problem in problems(plate, measure(share, plate.files))]
+
+
+def damaged(made: Made, plate: Plate) -> list[str]:
+    """What is wrong with its files that are there, as far as a look into them tells, without how that was seen."""
+    share = Share("hcs", made.root)
+    found = damages(plate, judge_all(share, measure(share, plate.files)))
+    return [str(problem).removesuffix(f": {problem.detail}") for problem in found]
 
 
 def refusal(kit: Kit, made: Made) -> RequestError:
@@ -140,15 +149,29 @@ def test_an_empty_index_is_a_plate_that_was_just_begun(kit: Kit, made: Made) -> 
     assert refusal(kit, made).reason in (Reason.FILE_EMPTY, Reason.UNKNOWN_FORMAT)
 
 
-def test_a_cut_or_other_image_keeps_its_place(kit: Kit, made: Made) -> None:
-    """Whether images are whole is for another check, which finds well and field by the file's name."""
-    cut, float32 = list(made.images.values())[2:4]
-    cut.write_bytes(cut.read_bytes()[:40])
-    tifffile.imwrite(float32, np.zeros((8, 8), "float32"))
-    before = {key: made.relative(path) for key, path in made.images.items()}
+@pytest.mark.parametrize("kit", TIFFS, indirect=True)
+def test_a_cut_image_and_one_of_32_bits_are_named_by_well_and_field(kit: Kit, made: Made) -> None:
+    """Nothing is missing, so only a look into the files finds them; each is told as what it is."""
+    assert damaged(made, missed(kit, made)[0]) == []
+    cut, float32 = list(made.images)[2:4]
+    made.images[cut].write_bytes(made.images[cut].read_bytes()[:40])
+    tifffile.imwrite(made.images[float32], np.zeros((8, 8), "float32"))
     plate, wrong = missed(kit, made)
     assert wrong == []
-    assert places(plate) == before
+    assert sorted(damaged(made, plate)) == sorted(
+        f"{made.relative(made.images[key])} is {word} (well {well_name(*key[:2])}, field {key.field + 1}, "
+        f"channel {key.c + 1}, plane 1, time point 1)"
+        for key, word in ((cut, "cut"), (float32, "of another pixel type"))
+    )
+
+
+@pytest.mark.parametrize("kit", TIFFS, indirect=True)
+def test_what_is_no_tiff_at_all_is_named_by_well_and_field(kit: Kit, made: Made) -> None:
+    """Storage that was full leaves zeros of the right length."""
+    zeros = list(made.images)[-1]
+    made.images[zeros].write_bytes(bytes(made.images[zeros].stat().st_size))
+    (told,) = damaged(made, missed(kit, made)[0])
+    assert told.startswith(f"{made.relative(made.images[zeros])} is not a TIFF (well {well_name(*zeros[:2])}, field ")
 
 
 def test_a_renamed_folder_is_the_same_measurement(kit: Kit, made: Made) -> None:

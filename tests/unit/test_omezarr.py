@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from fleet_common.errors import FleetError, Permanent, Reason
-from fleet_common.plates import End, Plate, Sizes, detect, problems
+from fleet_common.plates import End, Plate, Sizes, detect, odd_sizes, problems
 from fleet_common.plates.omezarr import OmeZarrFormat, layout, store
 from fleet_stack.plates import PlateSpec
 from fleet_stack.plates.omezarr import Options, make_omezarr
@@ -163,12 +163,33 @@ def test_a_chunk_of_a_smaller_resolution_is_a_warning(tmp_path: Path, version: s
     )
 
 
+def test_an_image_of_another_type_is_a_warning(there: Memory) -> None:
+    """OMERO would show it, but no instrument means it; how the bytes of a number are ordered makes no other type."""
+    old, other, swapped = (
+        ("uint16", "float32", "uint16") if any("/c/" in path for path in there.files) else ("<u2", "<f4", ">u2")
+    )
+    name = "zarr.json" if old == "uint16" else ".zarray"
+    there.change(f"{FOLDER}/A/1/0/0/{name}", (f'"{old}"', f'"{swapped}"'))
+    assert read(there).warnings == ()
+    there.change(f"{FOLDER}/A/1/1/0/{name}", (f'"{old}"', f'"{other}"'))
+    (warning,) = read(there).warnings
+    assert warning == f"well A01, field 2: its pixels are {other.lstrip('<')} instead of {old.lstrip('<')}"
+
+
+def test_a_chunk_of_another_size_is_named_when_asked_for(there: Memory) -> None:
+    """A cut chunk reads as noise, and only the user knows whether chunks are compressed and so may differ in size."""
+    cut = chunk(there, "1/1/1/0/0")
+    there.put(cut, there.files[cut][:-1])
+    (odd,) = odd_sizes(read(there), there.sizes)
+    assert (odd.path, odd.where) == (cut, "well A01, field 1, channel 2, plane 2, time point 2")
+
+
 def test_many_warnings_are_shortened(there: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sparse plate has thousands."""
     monkeypatch.setattr(layout, "MAX_WARNINGS", 1)
     for path in [path for path in there.files if path.endswith("/1/1/1/0/0")]:
         there.remove(path)
-    assert read(there).warnings[1:] == ("the same of 3 more resolutions of fields",)
+    assert read(there).warnings[1:] == ("3 more of fields and resolutions",)
 
 
 def test_every_file_of_the_tree_belongs_to_the_plate(there: Memory) -> None:

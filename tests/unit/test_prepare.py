@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from fleet_common.assembling import Order, Prepared, check_files, sample_digest
 from fleet_common.errors import Permanent, Reason, RequestError, Transient
@@ -310,6 +312,15 @@ def test_no_decision_makes_a_cut_file_whole(shares: Shares, plate: MadePlate) ->
         error = refused(plate.folder, shares, order)
         assert error.reason is Reason.FILE_CUT
         assert f"{last.name} is cut (well A02" in str(error)
+
+
+def test_an_image_of_another_type_is_refused_by_its_well(shares: Shares, plate: MadePlate) -> None:
+    """Bio-Formats would show it as zeros, or leave a broken plate behind (ome/bioformats#3908)."""
+    last = list(plate.tiffs.values())[-1]
+    tifffile.imwrite(last, np.zeros((8, 8), "float32"))
+    error = refused(plate.folder, shares, ORDER)
+    assert error.reason is Reason.PIXELS_DIFFER
+    assert f"{last.name} is of another pixel type (well A02" in str(error)
 
 
 def test_an_image_that_is_cut_is_refused(shares: Shares, root: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_common.storage import tiffs
+from fleet_common.storage.pixeltypes import PIXEL_TYPES, pixel_type
 from fleet_common.storage.tiffs import Judgement, Wholeness, judge, looks_like_tiff
 
 PIXELS = np.arange(48 * 64, dtype="uint16").reshape(48, 64)
@@ -52,12 +53,29 @@ def end_of_pixels(content: bytes) -> int:
     return int(max(ends))
 
 
+@pytest.mark.parametrize("kind", sorted(PIXEL_TYPES))
+def test_a_whole_file_tells_the_type_of_its_pixels(kind: str) -> None:
+    """As OME calls it, whichever of the types that TIFFs and OME have in common."""
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.zeros((4, 4), {"float": "float32", "double": "float64"}.get(kind, kind)))
+    assert judged(stream.getvalue()).pixels == kind
+
+
+@pytest.mark.parametrize(
+    ("bits", "sample_format", "name"),
+    [(1, 1, "uint8"), (12, 1, "uint16"), (12, 2, "int16"), (24, 1, "uint32"), (16, 3, "float"), (64, 3, "double")],
+)
+def test_odd_depths_are_rounded_as_bioformats_does(bits: int, sample_format: int, name: str) -> None:
+    """Twelve bits beside sixteen are no damage."""
+    assert pixel_type(bits, sample_format) == name
+
+
 @pytest.mark.parametrize("how", WRITERS.values(), ids=WRITERS.keys())
 class TestEveryKind:
     """Each way of writing one image."""
 
     def test_a_whole_file_is_whole(self, how: dict[str, Any]) -> None:
-        assert judged(written(**how)) == Judgement(Wholeness.WHOLE)
+        assert judged(written(**how)) == Judgement(Wholeness.WHOLE, pixels="uint16")
 
     def test_a_file_that_lacks_its_last_byte_is_cut(self, how: dict[str, Any]) -> None:
         content = written(**how)

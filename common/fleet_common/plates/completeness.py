@@ -24,6 +24,7 @@ class Problem(enum.StrEnum):
     CUT = "cut"
     NOT_TIFF = "not a TIFF"
     OTHER_SIZE = "of another size than its channel's other files"
+    OTHER_TYPE = "of another pixel type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def present(plate: Plate, sizes: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def damages(plate: Plate, judged: Mapping[str, Judgement]) -> tuple[FileProblem, ...]:
-    """Name the files that are there and not whole, in the plate's order.
+    """Name the files that are there and not whole, and planes of another type than the others, in the plate's order.
 
     A single file that only looks like a TIFF is left to Bio-Formats, which refuses it; of a plate it would make a blank
     plane instead.
@@ -75,7 +76,7 @@ def damages(plate: Plate, judged: Mapping[str, Judgement]) -> tuple[FileProblem,
     """
     known = {Wholeness.CUT: Problem.CUT} | ({Wholeness.NOT_TIFF: Problem.NOT_TIFF} if plate.planes else {})
     bad = {path: (known[one.wholeness], one.why) for path, one in judged.items() if one.wholeness in known}
-    return _placed(plate, bad)
+    return _placed(plate, bad | _other_types(plate, {path: one.pixels for path, one in judged.items() if one.pixels}))
 
 
 def odd_sizes(plate: Plate, sizes: Mapping[str, int]) -> tuple[FileProblem, ...]:
@@ -97,8 +98,8 @@ def describe(found: Sequence[FileProblem], limit: int = 10) -> str:
     shown = "; ".join(str(problem) for problem in found[:limit])
     more = f"; and {len(found) - limit} more" if len(found) > limit else ""
     many = Counter(problem.problem for problem in found)
-    there = len(found) - many[Problem.MISSING] - many[Problem.EMPTY]
-    damaged = f", {there} are not whole" if there else ""
+    cut, other = many[Problem.CUT] + many[Problem.NOT_TIFF], many[Problem.OTHER_SIZE] + many[Problem.OTHER_TYPE]
+    damaged = (f", {cut} are not whole" if cut else "") + (f", {other} differ from the others" if other else "")
     return f"{many[Problem.MISSING]} files are missing and {many[Problem.EMPTY]} are empty{damaged}: {shown}{more}"
 
 
@@ -108,6 +109,22 @@ def _by_channel(plate: Plate) -> Mapping[int, Sequence[Plane]]:
         if plane.path:
             channels[plane.c].append(plane)
     return channels
+
+
+def _other_types(plate: Plate, types: Mapping[str, str]) -> Mapping[str, tuple[Problem, str]]:
+    """Planes that have not the type of their image as the index says it, or else the usual one of the plate.
+
+    Readers take one type for all images of a plate, and show the pixels of any other as zeros or as noise
+    (ome/bioformats#3908).
+    """
+    planes = [plane for plane in plate.planes if plane.path in types]
+    usual = next(iter(Counter(types[plane.path or ""] for plane in planes).most_common(1)), ("", 0))[0]
+    wanted = {plane.path or "": plate.pixel_types.get(plane[:3], usual) for plane in planes}
+    return {
+        path: (Problem.OTHER_TYPE, f"{types[path]} instead of {one}")
+        for path, one in wanted.items()
+        if types[path] != one
+    }
 
 
 def _placed(plate: Plate, bad: Mapping[str, tuple[Problem, str]]) -> tuple[FileProblem, ...]:

@@ -185,6 +185,7 @@ class Plate:
         warnings: What a person should know of the plate before it is imported, although nothing is missing.
         has_wells: Whether it is a plate although nothing is expected of it.
         images: Sizes of all images in the order of the reader, where the format knows them but no wells.
+        pixel_types: The type of an image's pixels as OME calls it, where the index says it.
     """
 
     format: str
@@ -203,6 +204,7 @@ class Plate:
     warnings: tuple[str, ...] = ()
     has_wells: bool = False
     images: tuple[Sizes, ...] = ()
+    pixel_types: Mapping[FieldPosition, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def is_plate(self) -> bool:

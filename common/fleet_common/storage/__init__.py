@@ -8,7 +8,8 @@
 :mod:`listing`            list a tree in one pass, measure the files of a manifest
 :mod:`manifests`          count, bytes and digest
 :mod:`reading`            what plate formats read through
-:mod:`tiffs`              whether a TIFF is whole, without its pixels
+:mod:`tiffs`              whether a TIFF is whole, without its pixels, and of which type
+:mod:`pixeltypes`         what types of pixels are called
 ========================  =======================================================================================
 """
 

@@ -1,8 +1,9 @@
-"""Whether a TIFF is whole: every strip, tile and value of every image lies inside the file. Reads no pixels.
+"""Whether a TIFF is whole: every strip, tile and value of every image lies inside the file; and of which type it is.
 
-A TIFF that was cut to a third imports without an error, and shows black or noise where its end was. Classic TIFF and
-BigTIFF, both byte orders, images of images (``SubIFDs``), ImageJ's stacks of one directory. Reads directories and lists
-of offsets only, and no more than :data:`MAX_READ_BYTES` in all. Pure but for the file it is given; any thread.
+A TIFF that was cut to a third imports without an error, and shows black or noise where its end was. One that has 32
+bits among others of 16 is shown as zeros (ome/bioformats#3908). Classic TIFF and BigTIFF, both byte orders, images of
+images (``SubIFDs``), ImageJ's stacks of one directory. Reads no pixels, only directories and lists of offsets, and no
+more than :data:`MAX_READ_BYTES` in all. Pure but for the file it is given; any thread.
 
 The layout is that of TIFF 6.0 (Adobe, 1992) and of https://www.awaresystems.be/imaging/tiff/bigtiff.html.
 """
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
+from fleet_common.storage.pixeltypes import pixel_type
+
 MAX_READ_BYTES: Final = 64 * 1024 * 1024
 MAX_DIRECTORIES: Final = 100_000
 MAX_TAGS: Final = 4_096
@@ -30,7 +33,7 @@ _CLASSIC_BYTES: Final = 1 << 32
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _DESCRIPTION = 256, 257, 258, 259, 270
 _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _INNER = 322, 323, 324, 325, 330
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _INNER, _SAMPLE_FORMAT = 322, 323, 324, 325, 330, 339
 
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CODES: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -48,10 +51,17 @@ class Wholeness(enum.StrEnum):
 
 
 class Judgement(NamedTuple):
-    """Whether a TIFF is whole, and if not, why; ``UNJUDGED`` is no reason to refuse it."""
+    """What is known of a TIFF.
+
+    Attributes:
+        wholeness: Whether it is whole; ``UNJUDGED`` is no reason to refuse it.
+        why: If it is not whole.
+        pixels: The type of the pixels of its first image, as OME calls it; empty unless it is whole.
+    """
 
     wholeness: Wholeness
     why: str = ""
+    pixels: str = ""
 
 
 class Seekable(Protocol):
@@ -82,7 +92,7 @@ def judge(file: Seekable, size_bytes: int) -> Judgement:
             _check_directory(source, place)
     except _Judged as judged:
         return judged.judgement
-    return Judgement(Wholeness.WHOLE)
+    return Judgement(Wholeness.WHOLE, pixels=source.pixels)
 
 
 class _Judged(Exception):
@@ -116,6 +126,7 @@ class _Source:
     size_bytes: int
     layout: _Layout = _UNKNOWN
     read_bytes: int = 0
+    pixels: str = ""
     seen: set[int] = field(default_factory=set)
     waiting: list[int] = field(default_factory=list)
 
@@ -195,6 +206,7 @@ def _check_directory(source: _Source, place: int) -> None:
     _check_values(source, tags)
     source.waiting += [inner for inner in _numbers(source, tags, _INNER) if inner]
     _check_pixels(source, tags)
+    source.pixels = source.pixels or pixel_type(_one(source, tags, _BITS, 1), _one(source, tags, _SAMPLE_FORMAT, 1))
 
 
 def _check_values(source: _Source, tags: _Tags) -> None:

@@ -71,6 +71,7 @@ class OmeTiffFormat:
             instrument=ome.instrument,
             planes=made.planes,
             has_wells=bool(ome.plates),
+            pixel_types=made.pixel_types,
         )
 
 

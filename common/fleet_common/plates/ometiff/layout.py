@@ -32,11 +32,13 @@ class Layout(NamedTuple):
         files: The companion, then every file in the order of the planes.
         expected: None if it is no plate, or one that Expected cannot tell.
         planes: Of a plate.
+        pixel_types: Of its images, where they are told.
     """
 
     files: tuple[str, ...]
     expected: Expected | None
     planes: tuple[Plane, ...]
+    pixel_types: Mapping[FieldPosition, str]
 
 
 def lay_out(ome: OmeXml, entry: PurePosixPath, *, is_companion: bool) -> Layout:
@@ -146,9 +148,11 @@ def _index(data: TiffData, axes: Sequence[tuple[str, int]], names: _Names) -> in
     return index
 
 
-def _plate(ome: OmeXml, entry: PurePosixPath, files: Sequence[Files]) -> tuple[Expected | None, tuple[Plane, ...]]:
+def _plate(
+    ome: OmeXml, entry: PurePosixPath, files: Sequence[Files]
+) -> tuple[Expected | None, tuple[Plane, ...], Mapping[FieldPosition, str]]:
     if len(ome.plates) != 1:
-        return None, ()
+        return None, (), {}
     plate = ome.plates[0]
     images = {image.id: (image, paths) for image, paths in zip(ome.images, files, strict=True)}
     placed: dict[FieldPosition, tuple[OmeImage, Files]] = {}
@@ -160,7 +164,8 @@ def _plate(ome: OmeXml, entry: PurePosixPath, files: Sequence[Files]) -> tuple[E
                 )
             placed[row, column, field] = images[image_id]
     planes = tuple(plane for position, (image, paths) in placed.items() for plane in _planes(position, image, paths))
-    return _expected(ome, plate, placed), planes
+    types = {position: image.type for position, (image, _) in placed.items() if image.type}
+    return _expected(ome, plate, placed), planes, MappingProxyType(types)
 
 
 def _planes(position: FieldPosition, image: OmeImage, paths: Files) -> Iterator[Plane]:

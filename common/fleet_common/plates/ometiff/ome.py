@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from fleet_common.plates.model import WellPosition
 from fleet_common.plates.xmlstream import Broken, number
+from fleet_common.storage.pixeltypes import PIXEL_TYPES
 
 MAX_IMAGES: Final = 200_000
 MAX_TIFF_DATA: Final = 2_000_000
@@ -54,12 +55,14 @@ class OmeImage:
     Attributes:
         id: In the OME-XML.
         order: Of planes, such as ``XYZCT``.
+        type: Of its pixels, such as ``uint16``; empty for one that TIFFs do not tell.
         samples: How many samples of a pixel are one channel of the file.
         channels: Names; empty where there is none.
     """
 
     id: str
     order: str = ""
+    type: str = ""
     x: int = 0
     y: int = 0
     z: int = 1
@@ -157,6 +160,7 @@ class OmeXml:
         image.order = attributes.get("DimensionOrder", "")
         if image.order not in _ORDERS:
             raise Broken("DimensionOrder is missing, or is none of the OME model")
+        image.type = attributes.get("Type", "") if attributes.get("Type") in PIXEL_TYPES else ""
         image.x, image.y = (number(attributes, f"Size{axis}", 1, MAX_PIXELS) for axis in "XY")
         image.z, image.c, image.t = (number(attributes, f"Size{axis}", 1, MAX_PLANES) for axis in "ZCT")
 

@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     Attributes:
         expected: None as long as an image is not known, or where wells differ in their fields.
         planes: Of all fields that are known.
-        warnings: Chunks that are absent, by well and field.
+        warnings: Chunks that are absent, and images of another type than the others, by well and field.
     """
 
     expected: Expected | None
@@ -77,7 +77,7 @@ def lay_out(store: Store, plate: PlateMeta) -> Layout:
             images.append(image)
             planes.extend(_planes(store, image))
             warnings.extend(_absent(store, image, others))
-    return Layout(_expected(plate, fields, images), tuple(planes), _shortened(warnings))
+    return Layout(_expected(plate, fields, images), tuple(planes), _shortened([*_other_types(images), *warnings]))
 
 
 def _fields(store: Store, well: WellRef) -> list[tuple[str, ...]]:
@@ -142,9 +142,19 @@ def _absent(store: Store, image: _Image, smaller: Mapping[tuple[str, ...], Array
             )
 
 
+def _other_types(images: list[_Image]) -> Iterator[str]:
+    """Every image may have a type of its own in OMERO, too; but no instrument writes such a plate on purpose."""
+    usual = next(iter(Counter(image.array.pixels for image in images).most_common(1)), ("", 0))[0]
+    for image in images:
+        if image.array.pixels != usual:
+            row, column, field = image.position
+            kinds = f"{image.array.pixels} instead of {usual}"
+            yield f"well {well_name(row, column)}, field {field + 1}: its pixels are {kinds}"
+
+
 def _shortened(warnings: list[str]) -> tuple[str, ...]:
     more = len(warnings) - MAX_WARNINGS
-    return (*warnings[:MAX_WARNINGS], f"the same of {more} more resolutions of fields") if more > 0 else tuple(warnings)
+    return (*warnings[:MAX_WARNINGS], f"{more} more of fields and resolutions") if more > 0 else tuple(warnings)
 
 
 def _expected(plate: PlateMeta, fields: Mapping[WellPosition, int], images: list[_Image]) -> Expected | None:

@@ -153,11 +153,13 @@ class Array2(_Part):
     zarr_format: Literal[2]
     shape: _Lengths
     chunks: _Lengths
+    dtype: Any = ""
     separator: Literal["/", "."] = Field(default=".", alias="dimension_separator")
 
     def as_array(self) -> Array:
         """The same for both versions."""
-        return Array(shape=self.shape, chunks=self.chunks, prefix="", separator=self.separator)
+        pixels = str(self.dtype).lstrip("<>|=")
+        return Array(shape=self.shape, chunks=self.chunks, prefix="", separator=self.separator, pixels=pixels)
 
 
 class Array3(_Part):
@@ -166,6 +168,7 @@ class Array3(_Part):
     zarr_format: Literal[3]
     node_type: Literal["array"]
     shape: _Lengths
+    data_type: Any = ""
     grid: _ChunkGrid = Field(alias="chunk_grid")
     keys: _KeyEncoding = Field(alias="chunk_key_encoding")
 
@@ -178,6 +181,7 @@ class Array3(_Part):
             chunks=self.grid.configuration.chunk_shape,
             prefix=f"c{separator}" if by_default else "",
             separator=separator,
+            pixels=str(self.data_type),
         )
 
 
@@ -187,12 +191,14 @@ class Array(_Part):
     Attributes:
         prefix: What the name of every chunk begins with.
         separator: Between the numbers in it.
+        pixels: Their type as this version of Zarr calls it.
     """
 
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     prefix: str
     separator: str
+    pixels: str = ""
 
     @property
     def grid(self) -> tuple[int, ...]:
