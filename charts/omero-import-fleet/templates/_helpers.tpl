@@ -90,6 +90,25 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{/* Where a pod runs and what it goes before. Takes the values of its component. */}}
+{{- define "fleet.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/*
 A container of the fleet. Takes a dictionary: root, name, args, resources, and optional: image, command, env and mounts
 (YAML), probes (whether it serves health).

@@ -1,4 +1,4 @@
-{{/* A pod of `helm test`. Takes a dictionary: root, name, args, volumes (YAML), and optional: command, env, mounts, groups. */}}
+{{/* A pod of `helm test`. Takes a dictionary: root, name, args, volumes (YAML), and optional: command, env, mounts, groups, placement. */}}
 {{- define "fleet.testPod" -}}
 apiVersion: v1
 kind: Pod
@@ -14,6 +14,7 @@ spec:
   restartPolicy: Never
   activeDeadlineSeconds: 300
   {{- include "fleet.podSecurity" (dict "root" .root "groups" .groups) | nindent 2 }}
+  {{- include "fleet.placement" (.placement | default dict) | indent 2 }}
   containers:
     {{- include "fleet.container" (dict "root" .root "name" .name "command" .command "args" .args "env" .env "mounts" .mounts "resources" (include "fleet.smallResources" .root | fromYaml)) | nindent 4 }}
   volumes:
