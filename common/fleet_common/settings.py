@@ -12,7 +12,7 @@ import socket
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import pydantic
 from pydantic import Field, PositiveInt, SecretStr
@@ -151,6 +151,8 @@ class ScanSettings(Group):
     answer_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
     """How long the reader may take for one file before it is killed."""
 
+    network: Literal["none", "any"] = "none"
+    """``none``: a worker that cannot keep the reader from the network does not start; ``any``: it scans even so."""
 
 class ProducerSettings(Group):
     """One acquisition host."""

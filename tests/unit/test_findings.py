@@ -121,7 +121,7 @@ def test_a_worker_without_bioformats_is_well_and_says_what_it_cannot_do() -> Non
     """Most workers need none."""
     none, some = findings.of_scan(None), findings.of_scan("6.7.0")
     assert (none.verdict, "scan.jar" in none.text) == (Verdict.OK, True)
-    assert (some.verdict, some.text) == (Verdict.OK, "Bio-Formats 6.7.0 answers")
+    assert (some.verdict, some.text) == (Verdict.OK, "Bio-Formats 6.7.0 answers, and has no network")
 
 
 @pytest.fixture
@@ -155,3 +155,12 @@ def test_bioformats_is_started_to_see_whether_it_answers(
     found = checkup(ScanSettings()).of_scan()
     assert found.verdict is verdict
     assert made._child is None
+
+
+@pytest.mark.parametrize(("online", "verdict"), [("", Verdict.OK), ("no filter is known for it", Verdict.WARN)])
+def test_a_scan_that_has_the_network_is_told(online: str, verdict: Verdict) -> None:
+    """What reads files of strangers should reach nothing; where it can, somebody should know."""
+    found = findings.of_scan("6.7.0", online)
+    assert found.verdict is verdict
+    assert "network" in found.text
+    assert online in found.text

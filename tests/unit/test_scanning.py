@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -108,6 +109,13 @@ def test_a_refusal_is_an_answer_too(scanner: Scanner, share: Share) -> None:
 class TestSettings:
     """What a worker needs for scans."""
 
+    @pytest.fixture
+    def jar(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A file, on a host that has a JDK."""
+        monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+        (tmp_path / "b.jar").write_bytes(b"x")
+        return tmp_path / "b.jar"
+
     def test_no_jar_is_no_scanner(self) -> None:
         """The default."""
         assert scanner_of(ScanSettings()) is None
@@ -117,33 +125,41 @@ class TestSettings:
         with pytest.raises(UsageError, match=r"scan\.jar"):
             scanner_of(ScanSettings(jar=tmp_path / "none.jar"))
 
-    def test_so_does_a_host_without_a_jdk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_so_does_a_host_without_a_jdk(self, jar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A JRE alone cannot compile the child's program."""
-        (tmp_path / "b.jar").write_bytes(b"x")
         monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/java" if name == "java" else None)
         with pytest.raises(UsageError, match="JDK"):
-            scanner_of(ScanSettings(jar=tmp_path / "b.jar"))
+            scanner_of(ScanSettings(jar=jar))
 
-    @pytest.mark.parametrize("can", [True, False])
+    @pytest.mark.parametrize(
+        ("online", "network", "offline"), [("", "none", True), ("", "any", True), ("no seccomp", "any", False)]
+    )
     def test_the_child_has_no_network_where_the_kernel_lets(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, can: bool
+        self, jar: Path, monkeypatch: pytest.MonkeyPatch, online: str, network: Literal["none", "any"], *, offline: bool
     ) -> None:
-        """Elsewhere it runs all the same, and the log says so."""
-        (tmp_path / "b.jar").write_bytes(b"x")
-        monkeypatch.setattr(launching, "can_unshare", lambda: can)
-        monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-        made = scanner_of(ScanSettings(jar=tmp_path / "b.jar", memory_mb=99, answer_seconds=7))
+        """Whatever the setting says, and elsewhere it has one only if that was allowed."""
+        monkeypatch.setattr(launching, "why_online", lambda: online)
+        made = scanner_of(ScanSettings(jar=jar, memory_mb=99, answer_seconds=7, network=network))
         assert made is not None
-        assert (made._launch.command[0] == "unshare") is can
+        assert any(part.endswith("offline.py") for part in made._launch.command) is offline
         assert "-Xmx99m" in made._launch.command
         assert made._launch.limits.answer_seconds == 7
 
-    def test_a_host_that_has_no_unshare_is_asked_and_told_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A missing program is an answer."""
-        launching.can_unshare.cache_clear()
-        monkeypatch.setattr(launching, "_UNSHARED", ("/nowhere/unshare",))
-        assert not launching.can_unshare()
-        launching.can_unshare.cache_clear()
-        monkeypatch.setattr(launching, "_UNSHARED", ("false",))
-        assert not launching.can_unshare()
-        launching.can_unshare.cache_clear()
+    def test_a_child_that_would_have_the_network_ends_the_worker_at_once(
+        self, jar: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Unless somebody allows it; the reason says how."""
+        monkeypatch.setattr(launching, "why_online", lambda: "no seccomp")
+        with pytest.raises(UsageError, match=r'no seccomp.*scan\.network = "any"'):
+            scanner_of(ScanSettings(jar=jar))
+
+    @pytest.mark.parametrize(
+        ("starter", "why"),
+        [(("/nowhere/python",), "No such file"), (("sh", "-c", "echo no seccomp >&2; exit 1"), "no seccomp")],
+    )
+    def test_a_host_that_cannot_keep_it_from_the_network_says_why(
+        self, monkeypatch: pytest.MonkeyPatch, starter: tuple[str, ...], why: str
+    ) -> None:
+        """Whether the program that should do so is missing or fails."""
+        monkeypatch.setattr(launching, "_OFFLINE", starter)
+        assert why in launching.why_online.__wrapped__()

@@ -25,6 +25,7 @@ from fleet_worker.findings import Finding, Verdict
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.leftovers import ends_with_time
 from fleet_worker.scanning import scanner_of
+from fleet_worker.scan import why_online
 
 CONNECT_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 5.0
@@ -82,7 +83,7 @@ class Checkup:
         try:
             return self._one("scan", self._scan)
         except UsageError as error:
-            return findings.fail("scan", str(error), "Correct scan.jar, or install a JDK.")
+            return findings.fail("scan", str(error), "Correct scan.jar or scan.network, or install a JDK.")
 
     def of_broker(self) -> Iterator[Finding]:
         """Connection, topology, locks and delivery time-out."""
@@ -136,7 +137,7 @@ class Checkup:
         if scanner is None:
             return findings.of_scan(None)
         try:
-            return findings.of_scan(scanner.start(nothing))
+            return findings.of_scan(scanner.start(nothing), why_online())
         finally:
             scanner.close()
 

@@ -194,15 +194,30 @@ def of_template(template: str | None, *, is_known: bool) -> Finding:
     )
 
 
-def of_scan(version: str | None) -> Finding:
-    """Whether this worker can do scans.
+def of_in_place(settings: Settings) -> tuple[Finding, ...]:
+    """What is imported in place, once the repository was found to be the server's."""
+    place = settings.in_place
+    unknown = ", ".join(sorted(place.shares.keys() - settings.shares.keys()))
+    if unknown:
+        text = f"shares that have no path here are to be imported in place: {unknown}"
+        return (fail("in-place", text, "Give their paths in the group shares."),)
+    seen = ", ".join(f"{name} (in OMERO {path})" for name, path in sorted(place.shares.items()))
+    return (ok("in-place", f"{place.repository} is the server's managed repository; linked are files of {seen}"),)
+
+
+def of_scan(version: str | None, online: str = "") -> Finding:
+    """Whether this worker can do scans, and whether what reads unknown files can reach the network.
 
     Args:
         version: Of the Bio-Formats that answered; None where the settings name none.
+        online: Why its process could not be kept from the network; empty where it is.
     """
     if version is None:
         return ok("scan", "no Bio-Formats is configured (scan.jar): scans that come here end as unsupported")
-    return ok("scan", f"Bio-Formats {version} answers")
+    if online:
+        text = f"Bio-Formats {version} answers, and has the network: {online}"
+        return warn("scan", text, "Let a network policy bound the worker, or run it on Linux on x86-64 or arm64.")
+    return ok("scan", f"Bio-Formats {version} answers, and has no network")
 
 
 def of_shares(problems: Mapping[str, str], roots: Mapping[str, Path]) -> tuple[Finding, ...]:

@@ -23,12 +23,12 @@ def scanner_of(settings: ScanSettings) -> Scanner | None:
     """The scanner of a worker; None where it has no Bio-Formats. Nothing is started yet.
 
     Raises:
-        UsageError: There is no jar where the settings say, or no JDK.
+        UsageError: There is no jar where the settings say, no JDK, or no way to keep the child from the network.
     """
     if settings.jar is None:
         return None
     limits = Limits(answer_seconds=settings.answer_seconds, memory_mb=settings.memory_mb)
-    return Scanner(bioformats(settings.jar, limits))
+    return Scanner(bioformats(settings.jar, limits, must_be_offline=settings.network == "none"))
 
 
 def ask_about(scanner: Scanner | None, share: Share, path: str, stop: Callable[[], None]) -> Answer:

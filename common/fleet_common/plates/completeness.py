@@ -111,7 +111,7 @@ def _by_channel(plate: Plate) -> Mapping[int, Sequence[Plane]]:
     return channels
 
 
-def _other_types(plate: Plate, types: Mapping[str, str]) -> Mapping[str, tuple[Problem, str]]:
+def _other_types(plate: Plate, types: Mapping[str, str]) -> dict[str, tuple[Problem, str]]:
     """Planes that have not the type of their image as the index says it, or else the usual one of the plate.
 
     Readers take one type for all images of a plate, and show the pixels of any other as zeros or as noise

@@ -5,6 +5,7 @@ The only place of the fleet that runs Java. See ``docs/explanation/scan.md``.
 ===================  ==================================================================================================
 :mod:`answers`       what the child says, checked: data and pure parsing
 :mod:`launching`     how the child is started: command, environment, isolation
+``offline.py``       starts a program that can open no socket
 :mod:`child`         one child process with its pipes and deadlines
 :mod:`scanner`       keeps a child alive over many questions, and starts another when one hangs, dies or lies
 ``Scan.java``        the child
@@ -12,7 +13,7 @@ The only place of the fleet that runs Java. See ``docs/explanation/scan.md``.
 """
 
 from fleet_worker.scan.answers import Refusal, Refused, Scanned
-from fleet_worker.scan.launching import Launch, Limits, bioformats
+from fleet_worker.scan.launching import Launch, Limits, bioformats, why_online
 from fleet_worker.scan.scanner import Scanner
 
-__all__ = ["Launch", "Limits", "Refusal", "Refused", "Scanned", "Scanner", "bioformats"]
+__all__ = ["Launch", "Limits", "Refusal", "Refused", "Scanned", "Scanner", "bioformats", "why_online"]

@@ -5,9 +5,9 @@ A reader parses files that anybody may have written, in Java that is twenty year
 - a bounded heap, and ends where that is full (``-Xmx``, ``ExitOnOutOfMemoryError``);
 - a folder for its temporary files, which is removed with it;
 - nothing of the worker's environment, where secrets may be, and no descriptor but its pipes;
-- no network, where the kernel lets an ordinary user make an empty network of its own (``unshare``).
+- no network: it can open no socket of any kind (:mod:`offline`).
 
-Pure but for :func:`bioformats` and :func:`can_unshare`.
+Pure but for :func:`bioformats` and :func:`why_online`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,8 +29,7 @@ from fleet_common.errors import UsageError
 
 _LOG = structlog.get_logger()
 _PROBE_SECONDS: Final = 10.0
-_UNSHARED: Final = ("unshare", "--map-root-user", "--net", "--")
-"""With a network that has nothing in it, not even a loopback that is up; root only to itself."""
+_OFFLINE: Final = (sys.executable, "-I", str(files(__package__).joinpath("offline.py")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,29 @@ class Launch:
         return [part.replace("{folder}", str(folder)) for part in self.command]
 
 
-def bioformats(jar: Path, limits: Limits) -> Launch:
+def bioformats(jar: Path, limits: Limits, *, must_be_offline: bool = True) -> Launch:
     """Bio-Formats, from its own ``bioformats_package.jar``.
 
+    Args:
+        jar: Where that is.
+        limits: What the child may take.
+        must_be_offline: Whether a child that cannot be kept from the network is refused.
+
     Raises:
-        UsageError: There is no jar or no Java here.
+        UsageError: There is no jar or no Java here, or the child would have the network and must not.
     """
     if not jar.is_file():
         raise UsageError(f"{jar} is not there: name bioformats_package.jar in scan.jar")
     java = shutil.which("java")
     if java is None or shutil.which("javac") is None:
         raise UsageError("no Java is on PATH: a scan needs a JDK, such as default-jdk-headless of Debian")
-    return Launch((*(_UNSHARED if can_unshare() else ()), *java_command(java, jar, limits)), limits)
+    online = why_online()
+    if online and must_be_offline:
+        raise UsageError(
+            f"the scan's child cannot be kept from the network here ({online}): run the worker on Linux on x86-64 or "
+            'arm64, or have it scan all the same with scan.network = "any"'
+        )
+    return Launch((*(() if online else _OFFLINE), *java_command(java, jar, limits)), limits)
 
 
 def java_command(java: str, jar: Path, limits: Limits) -> Sequence[str]:
@@ -101,13 +112,13 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 
 @cache
-def can_unshare() -> bool:
-    """Whether this host lets the child have no network; told once in the log where it does not."""
+def why_online() -> str:
+    """Why this host lets nobody keep the child from the network; empty where it does. Told once in the log."""
     try:
-        done = subprocess.run([*_UNSHARED, "true"], capture_output=True, timeout=_PROBE_SECONDS, check=False)
+        done = subprocess.run([*_OFFLINE, "true"], capture_output=True, timeout=_PROBE_SECONDS, check=False)
+        why = done.stderr.decode(errors="replace").strip()[:200] if done.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
-        _LOG.warning("the scan's child keeps the network", why=str(error))
-        return False
-    if done.returncode:
-        _LOG.warning("the scan's child keeps the network", why=done.stderr.decode(errors="replace").strip()[:200])
-    return done.returncode == 0
+        why = str(error)
+    if why:
+        _LOG.warning("the scan's child cannot be kept from the network", why=why)
+    return why
