@@ -137,8 +137,16 @@ def _partial(plate: Plate, summary: ManifestSummary, order: Order) -> Partial | 
 
 
 def _identify(share: Share, plate: Plate, summary: ManifestSummary, order: Order) -> uuid.UUID:
-    identity = plate.identity or f"{plate.entry} {sample_digest(share, plate.entry)}"
-    return request_id_for(order.owner, share.name, identity, summary.digest, nonce=order.nonce)
+    return request_id_for(order.owner, share.name, identity_of(share, plate), summary.digest, nonce=order.nonce)
+
+
+def identity_of(share: Share, plate: Plate) -> str:
+    """What request ids are made of besides owner and files: the measurement's own id, else the entry file.
+
+    Raises:
+        Transient: ``share-unavailable``, ``manifest-differs`` when the entry file has gone meanwhile.
+    """
+    return plate.identity or f"{plate.entry} {sample_digest(share, plate.entry)}"
 
 
 def sample_digest(share: Share, path: str | PurePosixPath) -> str:

@@ -11,6 +11,7 @@ import enum
 import hashlib
 import re
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
@@ -82,9 +83,14 @@ class Slip:
         # A host whose clock has lost its battery may live before 1970.
         return replace(self, sent_at=max(whole, _EPOCH))
 
+    @property
+    def unsent(self) -> Slip:
+        """The slip before any confirm: the same as long as the body is."""
+        return replace(self, sent_at=None)
+
     def same_writing(self, other: Slip) -> bool:
         """Whether both are of one body, whatever the state."""
-        return (self.request_id, self.digest) == (other.request_id, other.digest)
+        return self.unsent == other.unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,14 @@ def is_pending(name: str) -> bool:
         return Slip.parse(name).sent_at is None
     except Damaged:
         return True
+
+
+def is_one_of(name: str, slips: Collection[Slip]) -> bool:
+    """Whether a file is that of one of some requests, confirmed or not."""
+    try:
+        return Slip.parse(name).unsent in slips
+    except Damaged:
+        return False
 
 
 def new_entry(request: ImportRequest) -> Entry:

@@ -19,7 +19,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -27,8 +27,8 @@ from typing import Final
 from fleet_common.errors import FleetError, UsageError
 from fleet_common.messages import ImportRequest
 from fleet_producer.disk import TEMPORARY, make_folder, sync_folder, write_all, write_whole
-from fleet_producer.slips import Damaged, Entry, Slip, is_pending, new_entry, read_entry
-from fleet_producer.spoolfiles import Totals, advice, size_of
+from fleet_producer.slips import Damaged, Entry, Slip, is_one_of, is_pending, new_entry, read_entry
+from fleet_producer.spoolfiles import SetAside, Totals, advice, size_of
 
 MARK: Final = ".omero-fleet-spool"
 BAD: Final = "bad"
@@ -44,19 +44,6 @@ class SpoolError(FleetError):
 def now_utc() -> datetime:
     """The present time of this host."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A file that could not be read.
-
-    Attributes:
-        name: In the folder ``bad``.
-        reason: What is wrong with it.
-    """
-
-    name: str
-    reason: str
 
 
 class Spool:
@@ -115,7 +102,7 @@ class Spool:
         """
         return self._read_all(is_pending)
 
-    def chosen(self, wanted: AbstractSet[Slip]) -> list[Entry]:
+    def chosen(self, wanted: Collection[Slip]) -> list[Entry]:
         """Those of some requests, by their slips before any confirm, that are there; nothing else is read.
 
         Raises:

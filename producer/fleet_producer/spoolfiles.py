@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass
 from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A file that could not be read.
+
+    Attributes:
+        name: In the folder ``bad``.
+        reason: What is wrong with it.
+    """
+
+    name: str
+    reason: str
 
 
 class Totals(NamedTuple):

@@ -10,18 +10,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from fleet_common import render
-from fleet_common.assembling import Order
 from fleet_common.events import Kind
-from fleet_common.messages import Options, Owner, Priority, SubmittedBy
 from fleet_common.plates import InstrumentError, Plate, Reader
 from fleet_common.plates.harmony import HarmonyFormat
-from fleet_common.storage import Share, Shares
 from fleet_common.watching import PlateRule
 from fleet_producer.completeness import State
-from fleet_producer.prepare import prepare
 from fleet_producer.watch.folder import Folder
 from fleet_stack.plates import PlateSpec, tiff
-from support.builders import BATCH
 from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, SMALL, Bench, Instrument
 
 
@@ -176,31 +171,6 @@ class TestOnePlate:
         bench.watch(600)
         told, withdrawn = bench.broker.events[0], bench.broker.events[1]
         assert (withdrawn.kind, withdrawn.request_id) == (Kind.WITHDRAWN, told.request_id)
-        assert len(bench.published) == 1
-
-    def test_what_a_person_submits_as_partial_is_left_to_that_person(self, bench: Bench) -> None:
-        """Given a plate that stays incomplete, when it is submitted with --partial, then nobody is asked any more."""
-        instrument = Instrument.of(bench)
-        instrument.write([file for file in instrument.files if not file.name.startswith("r01c02")])
-        bench.watch(DEADLINE_SECONDS + 400)
-        order = Order(
-            owner=Owner(user="alice", group="screening"),
-            target="Screen:+name:All",
-            lane="phenix1",
-            priority=Priority.NORMAL,
-            batch=BATCH,
-            submitted_by=SubmittedBy(host="acquisition-1"),
-            options=Options(),
-            partial_by="alice",
-        )
-        shares = Shares([Share("hcs", bench.root)])
-        bench.spool.add([prepare(instrument.folder, shares, order, bench.time.clock).request])
-        bench.watch(400)
-        (request,) = bench.broker.requests
-        last = bench.only
-        assert (last.state, last.request_id) == (State.PUBLISHED, str(request.request_id))
-        assert Kind.WITHDRAWN in {event.kind for event in bench.broker.events}
-        bench.watch(8000)
         assert len(bench.published) == 1
 
     def test_a_plate_that_is_deleted_is_forgotten(self, bench: Bench) -> None:

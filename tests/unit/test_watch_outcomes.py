@@ -25,7 +25,11 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def settling(spool: Spool) -> Settling:
-    return Settling(spool, Follower)
+    return Settling(spool, Follower, nothing)
+
+
+def nothing(_event: Event) -> None:
+    """Nobody listens."""
 
 
 @dataclass
@@ -77,11 +81,20 @@ def test_the_outcome_of_another_lane_is_none(spool: Spool) -> None:
     assert len(spool.entries()) == 1
 
 
+def test_who_listens_is_told_everything(spool: Spool) -> None:
+    heard: list[Event] = []
+    settling = Settling(spool, Follower, heard.append)
+    told = [an_event(Kind.ACCEPTED), an_event(Kind.IMPORTED, lane="other")]
+    for event in told:
+        settling.heard(event)
+    assert heard == told
+
+
 def test_it_follows_on_a_thread_of_its_own_until_it_is_left(spool: Spool) -> None:
     spool.mark_sent(spool.add([a_request()])[0])
     follower = Follower([an_event(Kind.STARTED), an_event(Kind.IMPORTED)])
     before = threading.active_count()
-    with Settling(spool, lambda: follower):
+    with Settling(spool, lambda: follower, nothing):
         assert follower.done.wait(30)
     assert spool.entries() == []
     assert threading.active_count() == before
@@ -99,7 +112,7 @@ def test_it_tries_again_when_the_broker_is_away(spool: Spool, monkeypatch: pytes
             raise BrokerUnavailable("away")
         return follower
 
-    with Settling(spool, follow):
+    with Settling(spool, follow, nothing):
         assert follower.done.wait(30)
     assert len(tries) == 3
     assert spool.entries() == []

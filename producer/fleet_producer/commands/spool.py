@@ -21,7 +21,8 @@ from fleet_common.exits import Exit
 from fleet_producer.choosing import Choice, duration_seconds, ended, matches, show_age
 from fleet_producer.sending import How, Sender
 from fleet_producer.slips import Entry
-from fleet_producer.spool import SetAside, Spool, SpoolError, now_utc
+from fleet_producer.spool import Spool, SpoolError, now_utc
+from fleet_producer.spoolfiles import SetAside
 from fleet_producer.spoolfolder import spool_of
 
 

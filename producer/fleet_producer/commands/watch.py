@@ -49,6 +49,7 @@ _LOG = structlog.get_logger()
 @click.option("--depth", type=click.IntRange(1, 8), help="How many folders below the FOLDERs the plates lie.")
 @click.option("--state", is_flag=True, help="Show what is remembered, and do nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, at the end.")
+@click.option("--metrics-port", type=int, help="Port for /metrics, /healthz and /readyz.  [default: metrics.port]")
 @click.pass_obj
 def watch(context: Context, /, folders: tuple[Path, ...], **given: Any) -> int:
     """Publish plates and images of watched folders once they are complete, each of them once.
@@ -79,7 +80,7 @@ def watch(context: Context, /, folders: tuple[Path, ...], **given: Any) -> int:
             watcher = assemble(settings, spool, store, publisher, world)
             _serve(settings, world.metrics, watcher, publisher, stack)
             if not given["once"]:
-                stack.enter_context(Settling(spool, lambda: _follower(settings)))
+                stack.enter_context(Settling(spool, lambda: _follower(settings), watcher.hear))
             stack.enter_context(_stopped_by_signals(world.stopping))
             _run(watcher, publisher, once=given["once"])
             _show(watcher.records, watcher.troubles, as_json=given["as_json"])
@@ -90,7 +91,8 @@ def watch(context: Context, /, folders: tuple[Path, ...], **given: Any) -> int:
 
 
 def _settings(context: Context, folders: tuple[Path, ...], given: dict[str, Any]) -> Settings:
-    settings = context.settings(service=not given["once"] and not given["state"])
+    service = not given["once"] and not given["state"]
+    settings = context.settings(service=service).with_metrics_port(given["metrics_port"])
     if (given["settle"] or given["depth"]) and not folders:
         raise UsageError("--settle and --depth are for folders on the command line; the others have settings")
     if not folders:

@@ -11,6 +11,8 @@
 :mod:`lock`               one watch for one state
 :mod:`rules`              from a plate to lane, owner, group and target
 :mod:`keeping`            from a complete plate to a request in the spool
+:mod:`places`             a plate while this process lives
+:mod:`byhand`             what people submit themselves
 :mod:`folder`             one watched folder
 :mod:`outbox`             from the spool to the broker, heartbeats and news
 :mod:`outcomes`           forgets in the spool what has its outcome

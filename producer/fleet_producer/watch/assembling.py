@@ -20,6 +20,7 @@ from fleet_common.settings import Settings
 from fleet_common.storage import Share, Shares
 from fleet_common.watching import WatchedFolder
 from fleet_producer.spool import Spool, now_utc
+from fleet_producer.watch.byhand import ByHand
 from fleet_producer.watch.folder import Folder
 from fleet_producer.watch.keeping import Keeper
 from fleet_producer.watch.outbox import Outbox
@@ -80,7 +81,8 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
     if not settings.watch.folders:
         raise UsageError("nothing to watch: name a folder, or give watch.folders in the settings")
     shares = {name: Share(name, root) for name, root in settings.shares.items()}
-    keeper = Keeper(settings, spool, store, world.clock, lambda key: _exists(key, shares))
+    submitted = ByHand(spool, world.monotonic)
+    keeper = Keeper(settings, spool, store, world.clock, lambda key: _exists(key, shares), submitted)
     breath = Breath(settings.watch, world.stopping.wait, world.metrics.worked_seconds.inc, world.monotonic)
     pulse = Pulse(world.monotonic, world.stopping, breath)
     parts = Parts(keeper, store, settings.watch, world.monotonic, breath, world.metrics.internal_errors.inc, pulse)
@@ -99,6 +101,7 @@ def assemble(settings: Settings, spool: Spool, store: Store, publisher: Publishe
         clock=world.clock,
         pulse=pulse,
         stopping=world.stopping,
+        hear=submitted.hear,
     )
 
 

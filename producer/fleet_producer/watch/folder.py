@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -24,6 +24,7 @@ from fleet_producer.watch.keeping import rest_of
 from fleet_producer.watch.looking import Glass, Observer
 from fleet_producer.watch.pacing import away_seconds, pause_seconds
 from fleet_producer.watch.parts import Parts
+from fleet_producer.watch.places import Place
 from fleet_producer.watch.records import AT_REST, NEEDS_A_PERSON, Record
 from fleet_producer.watch.resting import Stopped
 from fleet_producer.watch.tree import pattern_of
@@ -33,18 +34,6 @@ _FOUND: Final = "it was just found"
 _GONE: Final = "it is not there any more"
 _CHECK: Final = "Check that this host can read it: the mount and its rights."
 _LOG = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Place:
-    """A plate of this folder while this process lives."""
-
-    candidate: Candidate
-    record: Record
-    due_at: float
-    looked_at: float | None = None
-    kept: Record | None = None
-    stirring: bool = False
 
 
 class Folder:
@@ -80,7 +69,7 @@ class Folder:
             ),
             pulse=parts.pulse,
         )
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._remembered: dict[str, Record] = {}
         self._gone: dict[str, Record] = {}
         self._failures = 0
@@ -88,6 +77,7 @@ class Folder:
         self.trouble = ""
         self._unseen: Mapping[str, str] = {}
         self.scanned_at: float | None = None
+        self._heard = 0
 
     @property
     def name(self) -> str:
@@ -153,6 +143,7 @@ class Folder:
             self._failed(error)
             return
         self._failures, self.trouble = 0, ""
+        self._hear_of_submitted()
         for place in sorted(self._places.values(), key=lambda one: one.due_at):
             if self._is_seen(place.record.key) and place.due_at <= self._parts.monotonic():
                 with self._parts.breath.work():
@@ -160,6 +151,16 @@ class Folder:
                 self._parts.pulse()
         self.scanned_at = self._parts.monotonic()
         self.due_at = self.scanned_at + self._parts.settings.poll_seconds
+
+    def _hear_of_submitted(self) -> None:
+        """Look at once at plates that lack files and that somebody has submitted all the same."""
+        submitted = self._parts.keeper.submitted
+        submitted.refresh()
+        sources = list(submitted.since(self._heard))
+        self._heard = submitted.count
+        for place in self._places.values():
+            if place.lacks_files and any(f"{source}/".startswith(f"{place.record.key}/") for source in sources):
+                place.due_at, place.submitted = self._parts.monotonic(), True
 
     def _find(self) -> None:
         began = self._parts.monotonic()
@@ -174,7 +175,7 @@ class Folder:
         for key, candidate in found.items():
             if key not in self._places:
                 kept = known.pop(key, None)
-                self._places[key] = _Place(candidate, kept or Record(key, why=_FOUND), began, kept=kept)
+                self._places[key] = Place(candidate, kept or Record(key, why=_FOUND), began, kept=kept)
         self._let_go(known)
 
     def _let_go(self, left: dict[str, Record]) -> None:
@@ -186,7 +187,7 @@ class Folder:
         if forgotten:
             self._parts.store.forget(forgotten)
 
-    def _look(self, place: _Place) -> None:
+    def _look(self, place: Place) -> None:
         began = self._parts.monotonic()
         if self._is_stirring(place):
             self._look_at(place, began)
@@ -197,7 +198,7 @@ class Folder:
             settings.rest_seconds if resting else pause_seconds(place.record, settle_seconds, settings)
         )
 
-    def _is_stirring(self, place: _Place) -> bool:
+    def _is_stirring(self, place: Place) -> bool:
         """Whether there may be news: of one at rest only when its entry file is there and is another."""
         rest = place.record.rest
         if rest is not None:
@@ -205,13 +206,13 @@ class Folder:
             place.stirring = now.size_bytes > 0 and now != rest
         return rest is None or place.stirring
 
-    def _look_at(self, place: _Place, began: float) -> None:
+    def _look_at(self, place: Place, began: float) -> None:
         view, check_due = self._decide(place, began, self._observer.look)
         if check_due:
             view, _ = self._decide(place, self._parts.monotonic(), self._observer.look_into)
         if place.record.state is State.COMPLETE:
             self._complete(place, view)
-        elif place.record.state in NEEDS_A_PERSON and not place.record.request_id:
+        elif not place.record.request_id and (place.submitted or place.record.state in NEEDS_A_PERSON):
             self._leave_to_person(place, view)
         elif place.record.request_id:
             # It was published: what happens to its files afterwards is no acquisition that somebody waits for.
@@ -220,9 +221,10 @@ class Folder:
             place.stirring = False
         if place.record.state in AT_REST and not place.stirring:
             self._observer.forget(place.candidate)
+        place.submitted = False
         self._keep(place)
 
-    def _decide(self, place: _Place, began: float, look: Callable[[Candidate], View]) -> tuple[View, bool]:
+    def _decide(self, place: Place, began: float, look: Callable[[Candidate], View]) -> tuple[View, bool]:
         try:
             view = look(place.candidate)
         except (RequestError, OSError) as error:
@@ -241,7 +243,7 @@ class Folder:
         place.record = place.record.decided(decision, history)
         return view, decision.check_due
 
-    def _complete(self, place: _Place, view: View) -> None:
+    def _complete(self, place: Place, view: View) -> None:
         keep = self._parts.keeper.keep
         try:
             view = self._observer.whole(place.candidate, view)
@@ -252,12 +254,13 @@ class Folder:
             place.stirring = False
             _LOG.info("a plate is published", plate=place.record.key, why=place.record.why)
 
-    def _leave_to_person(self, place: _Place, view: View) -> None:
+    def _leave_to_person(self, place: Place, view: View) -> None:
         keeper = self._parts.keeper
         with contextlib.suppress(RequestError, OSError):
             view = self._observer.whole(place.candidate, view)
-            record = keeper.ignored(place.candidate, self._share, view, place.record, self._instrument)
-            place.record = record if record.state is State.IGNORED else keeper.by_hand(self._share, view, record)
+            record = place.record = keeper.by_hand(self._share, view, place.record)
+            if record.state in NEEDS_A_PERSON:
+                place.record = keeper.ignored(place.candidate, self._share, view, record, self._instrument)
 
     def _pass_over(self, unseen: Mapping[str, str]) -> None:
         for name in unseen.keys() - self._unseen.keys():
@@ -265,7 +268,7 @@ class Folder:
         self._unseen = unseen
         self._interrupt(place for key, place in self._places.items() if not self._is_seen(key))
 
-    def _interrupt(self, places: Iterable[_Place]) -> None:
+    def _interrupt(self, places: Iterable[Place]) -> None:
         for place in places:
             place.record = place.record.interrupted()
             place.looked_at = None
@@ -278,7 +281,7 @@ class Folder:
         self._interrupt(self._places.values())
         self.due_at = self._parts.monotonic() + away_seconds(self._failures, self._parts.settings)
 
-    def _keep(self, place: _Place) -> None:
+    def _keep(self, place: Place) -> None:
         if place.record.is_news_after(place.kept):
             self._parts.store.save([place.record])
             place.kept = place.record

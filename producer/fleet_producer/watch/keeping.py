@@ -17,7 +17,7 @@ from typing import Final
 
 import pydantic
 
-from fleet_common.assembling import Order, build, sample_digest
+from fleet_common.assembling import Order, build, identity_of, sample_digest
 from fleet_common.errors import Reason, RequestError
 from fleet_common.messages import Batch, ImportRequest, Options, Owner, SubmittedBy, explain
 from fleet_common.plates import Plate
@@ -26,6 +26,7 @@ from fleet_common.settings import Settings
 from fleet_common.storage import ManifestEntry, Share, digest, entries_of, summarise
 from fleet_producer.completeness import State
 from fleet_producer.spool import Spool, SpoolError
+from fleet_producer.watch.byhand import ByHand
 from fleet_producer.watch.finding import Candidate
 from fleet_producer.watch.records import Record, Rest
 from fleet_producer.watch.rules import Facts, Parked, Route, ignoring, route
@@ -50,6 +51,7 @@ class Keeper:
         store: Where is remembered what was published.
         clock: The present time of this host, in UTC.
         exists: Whether a place ``share/path`` is still there.
+        submitted: What people submit themselves.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class Keeper:
     store: Store
     clock: Callable[[], datetime]
     exists: Callable[[str], bool]
+    submitted: ByHand
 
     def keep(self, candidate: Candidate, share: Share, view: View, record: Record, instrument: str) -> Record:
         """Put a complete plate into the spool; the record says what became of it.
@@ -97,28 +100,40 @@ class Keeper:
         return _ignored(record, rule, rest_of(share, entry)) if rule else record
 
     def by_hand(self, share: Share, view: View, record: Record) -> Record:
-        """The record of a plate that needs a person, once that person has submitted it: with ``--partial``, say.
-
-        Only what is still in the spool of this host is seen.
+        """The record of a plate that lacks files, once a person has submitted it: with ``--partial``, say.
 
         Raises:
-            SpoolError: The spool cannot be read.
+            Transient: ``share-unavailable``.
+            StateError: The state cannot be kept.
         """
-        entry = view.plate.entry if view.plate else ""
-        sources = {
-            (kept.request.source.share, kept.request.source.path): str(kept.request_id) for kept in self.spool.entries()
-        }
-        request_id = sources.get((share.name, entry))
-        if request_id is None:
+        if view.plate is None:
             return record
-        return replace(
+        request_id = self.submitted.heard(f"{share.name}/{view.plate.entry}") or self._decided(share, view.plate)
+        if not request_id:
+            return record
+        done = replace(
             record,
             state=State.PUBLISHED,
             why=f"it was submitted by hand as {request_id}",
             next_action="",
             request_id=request_id,
-            rest=rest_of(share, entry),
+            rest=rest_of(share, view.plate.entry),
         )
+        self.store.publish(_of_a_person(request_id, record.key, view.plate), done, self.clock().isoformat())
+        return done
+
+    def _decided(self, share: Share, plate: Plate, *, partial: bool = False) -> str:
+        """The id of the request of this host by which a person has taken this plate over; empty when nobody has.
+
+        Args:
+            share: Where it is.
+            plate: As its index says.
+            partial: Whether only a request of a plate that lacked files counts.
+        """
+        found = self.submitted.of(f"{share.name}/{plate.entry}")
+        if found is None or found.facts is None or (partial and found.facts.missing is None):
+            return ""
+        return found.request_id if found.is_of(identity_of(share, plate), len(plate.files)) else ""
 
     def _publish(self, candidate: Candidate, share: Share, view: View, record: Record, order: Order) -> Record:
         plate = _the_plate(view)
@@ -127,6 +142,9 @@ class Keeper:
         earlier = self._earlier(content, record.key, plate)
         if earlier is not None:
             return self._known(share, plate, record, content, earlier)
+        decided = self._decided(share, plate, partial=True)
+        if decided:
+            return self._known(share, plate, record, content, _of_a_person(decided, record.key, plate))
         request = build(share, plate, summarise(entries), order, self.clock()).request
         done = replace(
             record,
@@ -221,6 +239,11 @@ def rest_of(share: Share, entry: str) -> Rest:
 
 def _ignored(record: Record, rule: str, rest: Rest) -> Record:
     return replace(record, state=State.IGNORED, why=f"the rule {rule} ignores it", next_action="", rest=rest)
+
+
+def _of_a_person(request_id: str, key: str, plate: Plate) -> Published:
+    """What is remembered of a plate that a person has submitted without what is missing of it."""
+    return Published(f"by hand {request_id}", request_id, key, plate.identity)
 
 
 def _parked(record: Record, why: str, next_action: str) -> Record:

@@ -46,10 +46,11 @@ class Settling:
     Args:
         spool: What is waited for.
         follow: Makes a follower of this host's lane.
+        hear: Called with every event of the lane, on the thread of this class.
     """
 
-    def __init__(self, spool: Spool, follow: Callable[[], Following]) -> None:
-        self._spool, self._follow = spool, follow
+    def __init__(self, spool: Spool, follow: Callable[[], Following], hear: Callable[[Event], None]) -> None:
+        self._spool, self._follow, self._hear = spool, follow, hear
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="outcomes", daemon=True)
 
@@ -73,13 +74,14 @@ class Settling:
                 self._stopping.wait(_AGAIN_SECONDS)
 
     def heard(self, event: Event) -> None:
-        """Forget what has come to its end.
+        """Tell whoever listens, and forget what has come to its end.
 
         What is pending stays: it was made after what this outcome is of.
 
         Raises:
             SpoolError: The disk failed.
         """
+        self._hear(event)
         if event.kind not in FINAL:
             return
         for entry in self._spool.sent(event.request_id):

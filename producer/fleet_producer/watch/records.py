@@ -17,6 +17,8 @@ AT_REST: Final = frozenset({State.PUBLISHED, State.IGNORED})
 """States in which nothing more is expected of a plate."""
 NEEDS_A_PERSON: Final = frozenset({State.INCOMPLETE, State.ABORTED})
 """States in which people are told."""
+LACKS_FILES: Final = NEEDS_A_PERSON | {State.ACQUIRING}
+"""States of a plate that only ``submit --partial`` would publish."""
 
 
 class Rest(NamedTuple):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fleet_common.events import Kind
+from fleet_common.events import Event, Kind
 from fleet_common.heartbeats import Heartbeat
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.watching import WatchSettings
@@ -59,6 +59,7 @@ class Watcher:
         clock: The present time of this host, in UTC.
         pulse: Beats while folders are visited.
         stopping: Set by :meth:`stop`.
+        hear: To be told the events of this host's lane, by any thread.
     """
 
     def __init__(  # noqa: PLR0913  the loop is where all parts meet
@@ -73,10 +74,11 @@ class Watcher:
         clock: Callable[[], datetime],
         pulse: Pulse,
         stopping: threading.Event,
+        hear: Callable[[Event], None],
     ) -> None:
         self._folders, self._outbox, self._settings, self._identity = folders, outbox, settings, identity
         self._metrics, self._monotonic, self._clock = metrics, monotonic, clock
-        self._pulse, self._stopping = pulse, stopping
+        self._pulse, self._stopping, self.hear = pulse, stopping, hear
         self._heartbeat_at = self._began_at = monotonic()
         pulse.meanwhile = self._meanwhile
 
