@@ -20,7 +20,7 @@ from fleet_stack.omero import config, icegrid, java, packages
 from fleet_stack.omero.folders import Folders
 from fleet_stack.omero.settings import OmeroSettings
 
-START_SECONDS: Final = 180.0
+START_SECONDS: Final = 300.0
 REGISTRY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 60.0
 CHILD_STOP_SECONDS: Final = 20.0

@@ -25,7 +25,7 @@ from fleet_stack.omero.login import HOST
 from fleet_stack.parts import PartStatus
 from fleet_stack.secrets import secret
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 15.0
 ANSWER_SECONDS: Final = 10.0
 WORKERS: Final = 2

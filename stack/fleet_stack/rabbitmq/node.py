@@ -23,7 +23,7 @@ from fleet_stack.rabbitmq.config import client_environment, enabled_plugins, ser
 if TYPE_CHECKING:
     from fleet_stack.layout import Layout
 
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 30.0
 EPMD_SECONDS: Final = 5.0
 # An unknown protocol version: the broker answers with its own header and hangs up (AMQP 0-9-1, 4.2.2).
