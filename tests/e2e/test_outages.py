@@ -31,6 +31,8 @@ TARGET = "Dataset:+name:outages"
 # One file after the other: slow enough to be met in the middle.
 SLOWLY = ("--parallel-upload", "1")
 ONE_AT_A_TIME = ("--parallel-filesets", "1")
+AFTER_RABBITMQ = range(820, 824)
+"""Seeds of so many images that neither of two workers takes all, be it ever so quick."""
 
 
 @dataclass(frozen=True)
@@ -361,7 +363,7 @@ def broker_outage(alone: Facility) -> Outage:
             away = Seen.at(idle), Seen.at(late)
         idle.wait_ready()
         late.wait_ready()
-        ids = send(alone, image(alone, "after RabbitMQ one", 82), image(alone, "after RabbitMQ two", 83))
+        ids = send(alone, *(image(alone, f"after RabbitMQ {seed}", seed) for seed in AFTER_RABBITMQ))
         told = [events(alone, request_id) for request_id in ids]
         reconnects = idle.metric("omero_import_broker_reconnects_total", role="consume")
         return Outage(*away, (Seen.at(idle), Seen.at(late)), told, reconnects)
@@ -400,7 +402,7 @@ def test_workers_go_on_when_rabbitmq_comes(broker_outage: Outage) -> None:
     """Both: the one that reconnected and the one that had waited from its start."""
     assert broker_outage.afterwards == (ALL_WELL, ALL_WELL)
     assert broker_outage.reconnects == 1
-    assert [kinds(told) for told in broker_outage.told] == [["accepted", "started", "imported"]] * 2
+    assert [kinds(told) for told in broker_outage.told] == [["accepted", "started", "imported"]] * len(AFTER_RABBITMQ)
     assert {told[-1]["worker"] for told in broker_outage.told} == {"rabbit-idle", "rabbit-late"}
 
 

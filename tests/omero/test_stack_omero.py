@@ -15,9 +15,10 @@ import subprocess
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import Ice
 import omero
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.timeout(900)
 NAME = "stack-omero"
 SETTINGS = {"omero.client.ui.tree.orphans.name": "Lost & found"}
 ORDINARY = [user.name for user in FACILITY.users]
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +74,17 @@ def part(layout: Layout) -> OmeroPart:
 def processes_of(layout: Layout) -> list[psutil.Process]:
     """Every process that names the stack's folder in its command, stands in it, or is a child of such a one."""
     found = [one for one in psutil.process_iter() if _belongs(one, str(layout.state))]
-    return list({child for one in found for child in (one, *one.children(recursive=True))})
+    children = _of_living(found, lambda one: one.children(recursive=True))
+    return list({*found, *(child for some in children for child in some)})
+
+
+def _of_living(found: Iterable[psutil.Process], ask: Callable[[psutil.Process], T]) -> list[T]:
+    """What all answer but those that have ended meanwhile: PostgreSQL's come and go."""
+    answers = []
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            answers.append(ask(process))
+    return answers
 
 
 def _belongs(process: psutil.Process, folder: str) -> bool:
@@ -198,8 +210,8 @@ class TestServer:
     def test_everything_listens_on_this_machine_only(self, layout: Layout) -> None:
         listening = [
             connection.laddr
-            for process in processes_of(layout)
-            for connection in process.net_connections(kind="tcp")
+            for connections in _of_living(processes_of(layout), lambda process: process.net_connections(kind="tcp"))
+            for connection in connections
             if connection.status == psutil.CONN_LISTEN
         ]
         wanted = {layout.ports.omero_ssl, layout.ports.omero_tcp, layout.ports.postgres, layout.ports.web}
@@ -209,7 +221,7 @@ class TestServer:
 
     def test_no_password_is_an_argument_of_a_process(self, layout: Layout) -> None:
         passwords = [file.read_text() for file in layout.secrets.iterdir()]
-        commands = [" ".join(process.cmdline()) for process in processes_of(layout)]
+        commands = _of_living(processes_of(layout), lambda process: " ".join(process.cmdline()))
         assert len(commands) >= 5
         assert not [command for command in commands for password in passwords if password in command]
 
