@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import tifffile
 
 from fleet_common.errors import FleetError
 from fleet_common.plates import End, Plate, PlateFormat, Reader, detect, plate_format, problems
@@ -14,8 +18,8 @@ from fleet_stack.plates.harmony7 import make_harmony7
 from fleet_stack.plates.imagexpress import Options as ImageXpressOptions
 from fleet_stack.plates.imagexpress import make_imagexpress
 from fleet_stack.plates.incell import make_incell
+from fleet_stack.plates.ometiff import OmeTiffSet, make_ometiff, ome_xml
 from fleet_stack.plates.ometiff import Options as OmeTiffOptions
-from fleet_stack.plates.ometiff import make_ometiff
 from fleet_stack.plates.omezarr import Options as OmeZarrOptions
 from fleet_stack.plates.omezarr import make_omezarr
 from fleet_stack.plates.yokogawa import make_yokogawa
@@ -33,6 +37,7 @@ class Made:
         files: Every file of the fileset, the entry first.
         images: The file of each plane.
         index: The files without which no plane is known, and which are not whole when they are cut.
+        texts: Content of files that need not be on disk.
     """
 
     root: Path
@@ -41,6 +46,7 @@ class Made:
     files: tuple[Path, ...]
     images: Mapping[PlaneKey, Path]
     index: tuple[Path, ...]
+    texts: Mapping[Path, str] = field(default_factory=dict)
 
     def relative(self, path: Path) -> str:
         """As the share spells it."""
@@ -48,7 +54,9 @@ class Made:
 
     def memory(self, image: bytes | None = None) -> Memory:
         """All its files in memory; those that are not on disk are such images."""
-        content = {path: path.read_bytes() for path in self.files if image is None or path.exists()}
+        content = {path: text.encode() for path, text in self.texts.items()}
+        missing = (path for path in self.files if path not in content)
+        content |= {path: path.read_bytes() for path in missing if image is None or path.exists()}
         files = {self.relative(path): content.get(path, image or b"") for path in self.files}
         return Memory(files, self.relative(self.folder))
 
@@ -60,14 +68,14 @@ class Kit:
     Attributes:
         format: Its name.
         make: Writes a plate of a spec below a folder.
-        writer: The function that writes the images, to be left out where only names matter; empty if it has none.
+        names_only: What to put in place of the maker's functions that write, by their names, where only names matter.
         has_identity: Whether its files have an id of the measurement.
         stacks: Whether it has planes and time points in the layout that is made.
     """
 
     format: str
     make: Callable[[Path, PlateSpec], Made]
-    writer: str
+    names_only: Mapping[str, Callable[..., None]]
     has_identity: bool = True
     stacks: bool = True
 
@@ -117,26 +125,48 @@ def _omezarr(options: OmeZarrOptions) -> Callable[[Path, PlateSpec], Made]:
     def make(root: Path, spec: PlateSpec) -> Made:
         made = make_omezarr(root, spec, options)
         index = tuple(path for path in made.metadata if path.name in (".zattrs", ".zarray", "zarr.json"))
-        return Made(root, made.folder, made.entry, made.files, made.tiffs, index)
+        return Made(root, made.folder, made.entry, made.files, made.tiffs, index, made.metadata)
 
     return make
 
 
+def _folders_only(*arguments: Any) -> None:
+    """The last argument of a maker's function is the plate."""
+    for folder in {path.parent for path in arguments[-1].tiffs.values()}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _entry_only(spec: PlateSpec, options: OmeTiffOptions, made: OmeTiffSet) -> None:
+    """Every TIFF of such a set holds the OME-XML of all, and one of them is read."""
+    text = ome_xml(spec, options, made, made.entry).encode()
+    tifffile.imwrite(made.entry, np.zeros((spec.size, spec.size), spec.dtype), metadata=None, description=text)
+
+
+def _nothing(*_: Any) -> None:
+    """All that is read is in memory."""
+
+
+_ZARR: Mapping[str, Callable[..., None]] = {
+    "fleet_stack.plates.omezarr._write_metadata": _nothing,
+    "fleet_stack.plates.omezarr._write_chunks": _nothing,
+}
+
+
+def _folders(maker: str) -> Mapping[str, Callable[..., None]]:
+    return {f"fleet_stack.plates.{maker}._write_tiffs": _folders_only}
+
+
 KITS: Mapping[str, Kit] = {
-    "harmony": Kit("harmony", _harmony, "fleet_stack.plates.harmony._write_tiffs"),
-    "harmony 7": Kit("harmony", _harmony7, "fleet_stack.plates.harmony._write_tiffs"),
-    "yokogawa": Kit("yokogawa", _yokogawa, "fleet_stack.plates.yokogawa._write_tiffs"),
-    "imagexpress": Kit("imagexpress", _imagexpress, "fleet_stack.plates.imagexpress._write_tiffs", stacks=False),
-    "imagexpress, folders": Kit("imagexpress", _imagexpress_folders, "fleet_stack.plates.imagexpress._write_tiffs"),
-    "incell": Kit("incell", _incell, "fleet_stack.plates.incell._write_tiffs"),
-    "ome-tiff, companion": Kit("ome-tiff", _companion, "fleet_stack.plates.ometiff._write_tiffs"),
-    # Every TIFF of these holds the OME-XML of all: too much of it for a large plate.
-    "ome-tiff": Kit("ome-tiff", _ometiffs, ""),
-    # A large plate of this version has 14,000 files of metadata, twice as many as of the next.
-    "ome-zarr 0.4": Kit("ome-zarr", _omezarr(OmeZarrOptions()), "", has_identity=False),
-    "ome-zarr 0.5": Kit(
-        "ome-zarr", _omezarr(OmeZarrOptions("0.5")), "fleet_stack.plates.omezarr._write_chunks", has_identity=False
-    ),
+    "harmony": Kit("harmony", _harmony, _folders("harmony")),
+    "harmony 7": Kit("harmony", _harmony7, _folders("harmony")),
+    "yokogawa": Kit("yokogawa", _yokogawa, _folders("yokogawa")),
+    "imagexpress": Kit("imagexpress", _imagexpress, _folders("imagexpress"), stacks=False),
+    "imagexpress, folders": Kit("imagexpress", _imagexpress_folders, _folders("imagexpress")),
+    "incell": Kit("incell", _incell, _folders("incell")),
+    "ome-tiff, companion": Kit("ome-tiff", _companion, _folders("ometiff")),
+    "ome-tiff": Kit("ome-tiff", _ometiffs, {"fleet_stack.plates.ometiff._write_tiffs": _entry_only}),
+    "ome-zarr 0.4": Kit("ome-zarr", _omezarr(OmeZarrOptions()), _ZARR, has_identity=False),
+    "ome-zarr 0.5": Kit("ome-zarr", _omezarr(OmeZarrOptions("0.5")), _ZARR, has_identity=False),
 }
 
 

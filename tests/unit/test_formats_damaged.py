@@ -308,10 +308,10 @@ def test_a_time_lapse_that_pauses_lacks_its_later_time_points(kit: Kit, growing:
     assert all(problem.where.endswith("time point 2") for problem in missing)
 
 
-@pytest.mark.parametrize("kit", [name for name, kit in KITS.items() if kit.writer], indirect=True)
 def test_a_screening_plate_is_read_by_its_names(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """384 wells, 9 fields, 5 channels: 17,280 images that are only names, within seconds of one core."""
-    monkeypatch.setattr(kit.writer, _folders_only)
+    for name, instead in kit.names_only.items():
+        monkeypatch.setattr(name, instead)
     made = kit.make(tmp_path, SCREENING)
     there = made.memory(image=_tiff())
     begun = time.process_time()
@@ -330,12 +330,6 @@ def test_a_screening_plate_is_read_by_its_names(kit: Kit, tmp_path: Path, monkey
     del sizes[made.relative(made.images[gone])]
     (problem,) = problems(plate, sizes)
     assert problem.where.startswith(f"well {well_name(*gone[:2])}, field {gone.field + 1}, channel {gone.c + 1}")
-
-
-def _folders_only(*arguments: Any) -> None:
-    """Instead of a maker's function that writes images: its last argument is the plate."""
-    for folder in {path.parent for path in arguments[-1].tiffs.values()}:
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _tiff() -> bytes:

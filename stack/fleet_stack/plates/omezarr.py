@@ -88,9 +88,7 @@ def make_omezarr(root: Path, spec: PlateSpec, options: Options | None = None) ->
         tiffs={key: folder / _chunk(chosen, key, 0) for key in keys},
         smaller=tuple(folder / _chunk(chosen, key, level) for level in range(1, chosen.levels) for key in keys),
     )
-    for path, text in plate.metadata.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    _write_metadata(plate)
     _write_chunks(spec, chosen, plate)
     return plate
 
@@ -199,6 +197,12 @@ def _chunk(options: Options, key: PlaneKey, level: int) -> str:
     numbers = options.separator.join(map(str, place))
     prefix = "" if options.version == "0.4" else f"c{options.separator}"
     return f"{_well(key[:2])}/{key.field}/{level}/{prefix}{numbers}"
+
+
+def _write_metadata(plate: OmeZarrPlate) -> None:
+    for path, text in plate.metadata.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _write_chunks(spec: PlateSpec, options: Options, plate: OmeZarrPlate) -> None:
