@@ -37,7 +37,12 @@ class Settle(enum.StrEnum):
 
 
 class Heartbeat(Model):
-    """The state of one producer."""
+    """The state of one producer.
+
+    What a newer producer adds is passed over: an older reader must not take its host for silent.
+    """
+
+    model_config = pydantic.ConfigDict(extra="ignore")
 
     version: Literal[1] = 1
     lane: Name
@@ -50,8 +55,14 @@ class Heartbeat(Model):
     unconfirmed: Count = 0
     """Those of them that the broker has not confirmed."""
     oldest_unconfirmed_seconds: Annotated[float, Field(ge=0)] = 0.0
+    set_aside: Count = 0
+    """Files of the spool that could not be read; nothing of them is published before a person looks."""
     acquisitions: dict[Settle, Count] = Field(default_factory=dict)
     """What is watched, by state; a state without any may be left out."""
+    parked: Count = 0
+    """Complete plates that wait for a rule, for room or for a person."""
+    folders_away: Count = 0
+    """Watched folders, and folders in them, that cannot be seen right now."""
     seconds_since_scan: Annotated[float, Field(ge=0)] = 0.0
     """Since the last scan of all folders that ended well."""
 

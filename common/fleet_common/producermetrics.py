@@ -41,4 +41,7 @@ class ProducerMetrics(Instruments):
         self.spool_requests = self._gauge("spool_requests", "Requests in the spool of this host.")
         self.spool_bytes = self._gauge("spool_bytes", "Bytes of the requests in the spool of this host.")
         self.spool_unconfirmed = self._gauge("spool_unconfirmed", "Requests in the spool that nobody has confirmed.")
+        self.spool_set_aside = self._gauge(
+            "spool_set_aside", "Files of the spool of this host that could not be read and wait for a person."
+        )
         self.spool_oldest_seconds = self._gauge("spool_oldest_unconfirmed_seconds", "Age of the oldest of them.")

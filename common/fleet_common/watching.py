@@ -93,7 +93,7 @@ class PlateRule(Group):
     instrument: Pattern | None = None
     """Matches the instrument: of the folder's settings, otherwise of the plate's index."""
     ignore: bool = False
-    """Whether such plates are not imported at all."""
+    """Whether such plates are not imported at all, and nobody is told when they stay incomplete."""
     user: str = "{user}"
     """OMERO user who shall own the data."""
     group: str = ""
@@ -126,6 +126,7 @@ class WatchSettings(Group):
     folders: tuple[WatchedFolder, ...] = ()
     """What is watched."""
     rules: tuple[PlateRule, ...] = ()
-    """What becomes of complete plates: the first rule that matches decides."""
+    """What becomes of plates: the first rule that matches decides. It is asked when a plate is complete, and, whether
+    one ignores it, before people are told that it stays incomplete."""
     people: dict[str, str] = Field(default_factory=dict)
     """OMERO users by login on the instruments, for ``{user}`` in rules."""

@@ -119,14 +119,13 @@ class Spool:
         return self._read_all(lambda name: name.startswith(f"{request_id}.") and not is_pending(name))
 
     def totals(self) -> Totals:
-        """How much it holds, by names and sizes alone.
+        """How much it holds, by names, sizes and what was said of bad ones.
 
         Raises:
             SpoolError: The folder cannot be read.
         """
         with self._explained():
-            sizes = [size_of(file) for file in self._files() if not file.name.startswith(".")]
-        return Totals(len(sizes), sum(sizes))
+            return Totals(len(list(self.slips())), self._held_bytes(), len(self.set_aside()))
 
     def mark_sent(self, entry: Entry) -> Entry:
         """Note that the broker has confirmed it, now; without effect on what another process removed or replaced.
@@ -202,15 +201,16 @@ class Spool:
                 (self.folder / slip.name).unlink(missing_ok=True)
 
     def _check_room(self, more_bytes: int) -> None:
-        aside = self.folder / BAD
-        held = sum(size_of(file) for file in self._files()) + (
-            sum(size_of(file) for file in os.scandir(aside)) if aside.is_dir() else 0
-        )
+        held = self._held_bytes()
         if held + more_bytes > self._quota_bytes:
             raise SpoolError(
                 f"the spool {self.folder} holds {held:,} bytes and may not hold {more_bytes:,} more: resend, settle or "
                 f"drop what omero-fleet spool list shows, or raise producer.spool_quota_bytes ({self._quota_bytes:,})"
             )
+
+    def _held_bytes(self) -> int:
+        aside = self.folder / BAD
+        return sum(map(size_of, self._files())) + (sum(map(size_of, os.scandir(aside))) if aside.is_dir() else 0)
 
     def _open(self) -> None:
         """Make the folder, or check that it is a spool: what is in a spool and no request is moved, so it must be."""

@@ -22,10 +22,17 @@ class SetAside:
 
 
 class Totals(NamedTuple):
-    """How much a spool holds: requests, and bytes of them all."""
+    """How much a spool holds.
+
+    Attributes:
+        requests: Waiting for a confirm or an outcome.
+        bytes: Of all its files, as the quota counts them: with what was set aside, and with the reasons.
+        set_aside: Files that could not be read.
+    """
 
     requests: int
     bytes: int
+    set_aside: int
 
 
 def size_of(file: os.DirEntry[str]) -> int:

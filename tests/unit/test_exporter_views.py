@@ -117,13 +117,15 @@ class TestProducers:
     def test_the_most_silent_host_counts_and_spools_add_up(self) -> None:
         producers = Producers()
         producers.add(a_heartbeat("a", spool_requests=2, oldest_unconfirmed_seconds=5, seconds_since_scan=1), 40.0)
-        producers.add(a_heartbeat("b", spool_requests=3, unconfirmed=1, oldest_unconfirmed_seconds=9), 90.0)
+        needing = {"set_aside": 1, "parked": 2, "folders_away": 3}
+        producers.add(a_heartbeat("b", spool_requests=3, unconfirmed=1, oldest_unconfirmed_seconds=9, **needing), 90.0)
         seen = views.of_producers(producers, LANES, 100.0)
         assert seen["producer_last_heartbeat_timestamp_seconds"] == {("phenix1",): 40}
         assert seen["producer_spool_requests"] == {("phenix1",): 5}
         assert seen["producer_unconfirmed_requests"] == {("phenix1",): 1}
         assert seen["producer_oldest_unconfirmed_seconds"] == {("phenix1",): 9}
         assert seen["producer_seconds_since_scan"] == {("phenix1",): 61}
+        assert {name: seen[f"producer_{name}"]["phenix1",] for name in needing} == needing
 
     def test_acquisitions_are_there_in_every_state(self) -> None:
         producers = Producers()

@@ -1,4 +1,4 @@
-"""What producers say of themselves: read strictly, and passed over by readers of events."""
+"""What producers say of themselves: read strictly but for what is new, and passed over by readers of events."""
 
 from __future__ import annotations
 
@@ -53,15 +53,22 @@ def test_a_producer_cannot_speak_for_another_lane() -> None:
         {"spool_requests": -1},
         {"oldest_unconfirmed_seconds": float("nan")},
         {"acquisitions": {"resting": 1}},
-        {"password": "x"},
+        {"parked": -1},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_what_is_no_heartbeat_is_refused(change: dict[str, Any]) -> None:
-    """Unknown fields too."""
     body = json.dumps(json.loads(encode_heartbeat(BEAT)) | change).encode()
     with pytest.raises(Permanent, match="not a heartbeat"):
         decode_heartbeat(body, "phenix1.heartbeat")
+
+
+def test_what_a_newer_producer_adds_is_passed_over() -> None:
+    """And what an older one does not tell is 0: neither is taken for silent."""
+    told = json.loads(encode_heartbeat(BEAT))
+    assert decode_heartbeat(json.dumps(told | {"mood": "well"}).encode(), "phenix1.heartbeat") == BEAT
+    older = {field: value for field, value in told.items() if field not in {"parked", "folders_away", "set_aside"}}
+    assert decode_heartbeat(json.dumps(older).encode(), "phenix1.heartbeat") == BEAT
 
 
 def test_a_heartbeat_that_is_too_large_is_refused() -> None:

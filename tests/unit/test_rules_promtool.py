@@ -60,7 +60,7 @@ WITHIN_4H: Final = of_worker("end_to_end_seconds_bucket", f'le="14400.0",{LANE}'
 ENDED: Final = of_worker("end_to_end_seconds_count", LANE)
 NOTE_AGE: Final = f'{PREFIX}_notifications_oldest_seconds{{namespace="f",instance="n",channel="mail"}}'
 LOG_READ: Final = f'{PREFIX}_notify_log_read{{namespace="f",instance="n"}}'
-PARKED: Final = f'{PREFIX}_watch_parked{{namespace="f",instance="p"}}'
+PARKED: Final = f'{PREFIX}_producer_parked{{namespace="f",lane="phenix1"}}'
 SLOT_WAITS: Final = of_worker("slot_wait_seconds_count", 'kind="import"')
 
 HEALTHY: Final[Mapping[str, str]] = {

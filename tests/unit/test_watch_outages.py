@@ -20,6 +20,7 @@ from fleet_producer.watch import finding, looking, tree
 from fleet_producer.watch.folder import _CHECK
 from fleet_producer.watch.lock import Lock
 from fleet_stack.plates import PlateSpec
+from support.builders import a_request
 from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, SMALL, Bench, Instrument
 
 
@@ -266,6 +267,26 @@ class TestBroker:
         bench.broker.fails = None
         bench.watch(90)
         assert len(bench.published) == 1
+
+    def test_a_request_that_was_refused_and_confirmed_after_all_holds_nothing_back(self, bench: Bench) -> None:
+        bench.broker.fails = PublishRefused("full")
+        bench.plate()
+        bench.settle()
+        bench.broker.fails = None
+        bench.watch(90)
+        assert bench.watcher._outbox._held_back == {}
+
+    def test_it_says_what_needs_a_person(self, bench: Bench) -> None:
+        """Given a plate without a rule, a folder that is away and a damaged spool, then the heartbeat tells of each."""
+        bench.rules = ()
+        bench.plate()
+        bench.settle()
+        (kept,) = bench.spool.add([a_request()])
+        (bench.spool.folder / kept.slip.name).write_bytes(b"{")
+        bench.root.rename(bench.folder / "away")
+        bench.watch(130)
+        last = bench.broker.heartbeats[-1]
+        assert (last.parked, last.folders_away, last.set_aside) == (1, 1, 1)
 
     def test_it_says_that_it_is_alive(self, bench: Bench) -> None:
         bench.plate()

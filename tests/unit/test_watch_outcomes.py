@@ -130,9 +130,17 @@ class TestSpool:
         assert spool.set_aside() == []
 
     def test_totals_count_requests_and_bytes(self, spool: Spool) -> None:
-        assert spool.totals() == (0, 0)
+        assert spool.totals() == (0, 0, 0)
         entries = spool.add([a_request(), a_request(request_id=spool_id(1))])
-        assert spool.totals() == (2, sum(len(entry.body) for entry in entries))
+        assert spool.totals() == (2, sum(len(entry.body) for entry in entries), 0)
+
+    def test_totals_count_what_was_set_aside_as_the_quota_does(self, spool: Spool) -> None:
+        """Given a file that is no request, then its bytes and those of the reason are held, too, and it is counted."""
+        (entry,) = spool.add([a_request()])
+        (spool.folder / "notes.txt").write_bytes(bytes(500))
+        spool.pending()
+        (aside,) = spool.set_aside()
+        assert spool.totals() == (1, len(entry.body) + 500 + len(aside.reason), 1)
 
     def test_what_was_sent_of_one_request_is_found(self, spool: Spool) -> None:
         sent = spool.mark_sent(spool.add([a_request()])[0])

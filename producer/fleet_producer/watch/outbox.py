@@ -119,6 +119,7 @@ class Outbox:
         if is_first:
             # Idle workers begin while the rest is published.
             self.publisher.ring()
+        self._held_back.pop(entry.request.routing_key, None)
         self._note(entry)
         announcer.tell(entry.request, self.clock())
 

@@ -170,7 +170,7 @@ class Watcher:
         counts = counted(self.records)
         for state, count in counts.items():
             self._metrics.plates.labels(state).set(count)
-        self._metrics.parked.set(sum(bool(one.next_action) for one in self.records if one.state is State.COMPLETE))
+        self._metrics.parked.set(self._parked())
         self._metrics.folders_away.set(len(self.troubles))
         self._metrics.since_scan_seconds.set(self._seconds_since_scan())
         if self._monotonic() >= self._heartbeat_at:
@@ -187,14 +187,21 @@ class Watcher:
             spool_bytes=totals.bytes,
             unconfirmed=len(pending),
             oldest_unconfirmed_seconds=oldest_seconds(pending, self._clock()),
+            set_aside=totals.set_aside,
             acquisitions=counts,
+            parked=self._parked(),
+            folders_away=len(self.troubles),
             seconds_since_scan=self._seconds_since_scan(),
         )
         self._metrics.spool_requests.set(heartbeat.spool_requests)
         self._metrics.spool_bytes.set(heartbeat.spool_bytes)
         self._metrics.spool_unconfirmed.set(heartbeat.unconfirmed)
+        self._metrics.spool_set_aside.set(heartbeat.set_aside)
         self._metrics.spool_oldest_seconds.set(heartbeat.oldest_unconfirmed_seconds)
         self._outbox.tell_heartbeat(heartbeat)
+
+    def _parked(self) -> int:
+        return sum(bool(one.next_action) for one in self.records if one.state is State.COMPLETE)
 
     def _seconds_since_scan(self) -> float:
         now = self._monotonic()

@@ -126,6 +126,9 @@ _SUMS: Final = {
     "producer_spool_requests": "spool_requests",
     "producer_spool_bytes": "spool_bytes",
     "producer_unconfirmed_requests": "unconfirmed",
+    "producer_set_aside": "set_aside",
+    "producer_parked": "parked",
+    "producer_folders_away": "folders_away",
 }
 """Metrics that are the sum of a field of all heartbeats of a lane."""
 
