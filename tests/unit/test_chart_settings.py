@@ -25,7 +25,7 @@ from support.chart import (
 
 # What the chart leaves at the default: a host's own name, what belongs to producers, what never stands in a file, and
 # scans, for which an image needs Java and Bio-Formats: one that has them names them in its own environment.
-NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify", "scan"}
+NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify"}
 
 
 @pytest.fixture(params=CASES)
@@ -132,6 +132,27 @@ def fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
             yield from fields(kind, f"{path}{name}.")
         else:
             yield f"{path}{name}"
+
+
+def test_workers_scan_only_where_a_jar_is_named(tmp_path: Path) -> None:
+    """Given the image of workers, which has none, they do not by default."""
+    assert loaded(case("minimal"), tmp_path).scan.jar is None
+    scan = loaded(case("full"), tmp_path).scan
+    assert (str(scan.jar), scan.memory_mb, scan.answer_seconds) == ("/opt/bioformats_package.jar", 1024, 600)
+    assert scan.network == "none"
+
+
+def test_a_class_may_scan_alone(tmp_path: Path) -> None:
+    """Given a jar in its own values, then other classes have none."""
+    values = merged(case("classes"), {"workerClasses": {"fast": {"scan": {"jar": "/jars/bioformats.jar"}}}})
+    assert str(loaded(values, tmp_path, "worker-fast").scan.jar) == "/jars/bioformats.jar"
+    assert loaded(values, tmp_path, "worker-inplace").scan.jar is None
+
+
+def test_a_test_of_workers_has_room_for_the_reader_that_it_starts() -> None:
+    """Given that doctor starts Java, then its pod may use what a worker may."""
+    (pod,) = (one["spec"] for one in of_kind(case("full"), "Pod") if one["metadata"]["name"] == "fleet-test-worker")
+    assert pod["containers"][0]["resources"] == container_of(case("full"), "worker")["resources"]
 
 
 def test_every_setting_of_a_worker_can_be_set_by_a_value() -> None:

@@ -95,6 +95,24 @@ class TestCompose:
     def test_images_are_pinned(self, name: str) -> None:
         assert re.search(r":v?\d+\.\d+", services()[name]["image"]), services()[name]["image"]
 
+    def test_workers_that_scan_are_another_stage_of_the_same_file_under_a_name_of_its_own(self) -> None:
+        """Given FLEET_WORKER, then a stage of that name is built; by default that of workers."""
+        text = (ROOT / "worker/Dockerfile").read_text(encoding="utf-8")
+        stages = set(re.findall(r"(?m)^FROM \S+ AS (\w+)$", text))
+        build = services()["worker"]["build"]
+
+        assert build["target"] == "${FLEET_WORKER:-worker}"
+        assert {"worker", "scan"} <= stages
+        assert build["target"] in services()["worker"]["image"]
+        assert set(build["args"]) == set(re.findall(r"(?m)^ARG ([A-Z_0-9]+)(?:$|=)", text)) - {"VERSION", "REVISION"}
+
+    @pytest.mark.parametrize("name", OF_THE_FLEET)
+    def test_the_base_can_be_pinned_by_its_digest(self, name: str) -> None:
+        """Given FLEET_BASE; by default it is that of the Dockerfile."""
+        build = services()[name]["build"]
+        (base,) = re.findall(r"(?m)^ARG BASE=(\S+)$", (ROOT / build["dockerfile"]).read_text(encoding="utf-8"))
+        assert build["args"]["BASE"] == f"${{FLEET_BASE:-{base}}}"
+
     @pytest.mark.parametrize("name", SERVICES)
     def test_ports_are_open_on_this_machine_only(self, name: str) -> None:
         """Given FLEET_LISTEN, only what people use can be opened to the network."""

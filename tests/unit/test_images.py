@@ -108,7 +108,7 @@ class TestBothImages:
     def test_the_image_is_the_last_stage_and_builds_on_the_base_only(self, image: str) -> None:
         """Given several stages, compilers and caches of the others are not in the image."""
         assert list(parents(image))[-1] == image
-        assert lineage(image, image) == [image, "base"]
+        assert [stage for stage in lineage(image, image) if stage != "runtime"] == [image, "base"]
 
     def test_the_base_is_an_official_image_of_one_patch_version(self, image: str) -> None:
         outside = {base for base in parents(image).values() if base not in parents(image)}
@@ -122,7 +122,7 @@ class TestBothImages:
         for one in instructions(image):
             if one.word in {"COPY", "ADD"} and "--from=" not in one.rest:
                 *sources, _ = shlex.split(one.rest)
-                for source in sources:
+                for source in (one for one in sources if not one.startswith(("--", "https://"))):
                     assert (ROOT / source).exists(), source
                     assert any(Path(source).is_relative_to(path) for path in given), source
 
@@ -148,7 +148,7 @@ class TestBothImages:
 
     def test_its_labels_say_what_it_is(self, image: str) -> None:
         labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last(image, "LABEL").rest))
-        arguments = dict(one.rest.split("=") for one in instructions(image) if one.word == "ARG")
+        arguments = dict(one.rest.split("=") for one in shipped(image) if one.word == "ARG")
         distribution = project()["project"]
 
         assert labels.keys() == {"title", "description", "licenses", "version", "revision"}
@@ -231,6 +231,41 @@ def test_the_health_check_says_what_healthz_says(problem: str | None, code: int)
         health.stop()
 
     assert checked.returncode == code
+
+
+class TestScan:
+    """The stage of workers that ask Bio-Formats."""
+
+    def own(self, word: str) -> list[str]:
+        return [one.rest for one in instructions("worker") if (one.word, one.stage) == (word, "scan")]
+
+    def test_it_is_a_worker_with_java_and_nothing_else(self) -> None:
+        """Given a JDK of one major version, because the child compiles its own source."""
+        (install,) = self.own("RUN")
+        assert lineage("worker", "scan") == ["scan", "runtime", "base"]
+        assert re.findall(r"--no-install-recommends ([^&]+?) +&&", install) == ["openjdk-17-jdk-headless"]
+
+    def test_it_is_not_built_unless_it_is_asked_for(self) -> None:
+        assert "scan" not in lineage("worker", "worker")
+        assert not any("--from=scan" in one.rest for one in instructions("worker"))
+
+    def test_no_jar_is_taken_without_a_version_and_a_checksum_that_somebody_chose(self) -> None:
+        (jar,) = self.own("ADD")
+        flags = [word for word in shlex.split(jar) if word.startswith("--")]
+        assert self.own("ARG") == ["BIOFORMATS_VERSION", "BIOFORMATS_SHA256"]
+        assert "--checksum=sha256:${BIOFORMATS_SHA256}" in flags
+        assert "https://downloads.openmicroscopy.org/bio-formats/${BIOFORMATS_VERSION}/" in jar
+
+    def test_the_jar_lies_where_the_guide_says_and_everybody_may_read_it(self) -> None:
+        (jar,) = self.own("ADD")
+        guide = (ROOT / "docs/explanation/scan.md").read_text(encoding="utf-8")
+        assert f'jar = "{shlex.split(jar)[-1]}"' in guide
+        assert "--chmod=444" in jar
+
+    def test_it_runs_as_a_worker_does(self) -> None:
+        """Given that root installs, then root does not stay."""
+        assert self.own("USER") == ["0:0", "1000:1000"]
+        assert self.own("CMD") == self.own("ENTRYPOINT") == []
 
 
 def test_nothing_is_given_to_the_builder_that_is_not_listed() -> None:

@@ -49,6 +49,16 @@ targets = {{ $rule.targets | default (list "*") | toJson }}
 {{ $share | toJson }} = {{ $prefixes | toJson }}
 {{- end }}
 {{- end }}
+{{- with .worker.scan }}
+{{- if .jar }}
+
+[scan]
+jar = {{ .jar | toJson }}
+memory_mb = {{ .memoryMb | int64 }}
+answer_seconds = {{ .answerSeconds | int64 }}
+network = {{ .network | toJson }}
+{{- end }}
+{{- end }}
 
 [exporter]
 interval_seconds = {{ $values.exporter.intervalSeconds | int64 }}

@@ -1,4 +1,5 @@
-{{/* A pod of `helm test`. Takes a dictionary: root, name, args, volumes (YAML), and optional: command, env, mounts, groups, placement. */}}
+{{/* A pod of `helm test`. Takes a dictionary: root, name, args, volumes (YAML), and optional: command, env, mounts, groups, placement,
+resources. */}}
 {{- define "fleet.testPod" -}}
 apiVersion: v1
 kind: Pod
@@ -16,7 +17,7 @@ spec:
   {{- include "fleet.podSecurity" (dict "root" .root "groups" .groups) | nindent 2 }}
   {{- include "fleet.placement" (.placement | default dict) | indent 2 }}
   containers:
-    {{- include "fleet.container" (dict "root" .root "name" .name "command" .command "args" .args "env" .env "mounts" .mounts "resources" (include "fleet.smallResources" .root | fromYaml)) | nindent 4 }}
+    {{- include "fleet.container" (dict "root" .root "name" .name "command" .command "args" .args "env" .env "mounts" .mounts "resources" (.resources | default (include "fleet.smallResources" .root | fromYaml))) | nindent 4 }}
   volumes:
     {{- .volumes | nindent 4 }}
 {{- end -}}
