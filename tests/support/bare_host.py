@@ -7,6 +7,7 @@ plate on a share, with the very same code that Windows runs.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pkgutil
 import sys
@@ -47,16 +48,20 @@ def import_all() -> int:
 
 
 def work(folder: Path) -> None:
-    """Watch a plate and publish it."""
-    from fleet_common.storage import descriptors  # noqa: PLC0415  after the host is bare
+    """Watch a plate and publish it, then look at it and at its share with the commands."""
+    from fleet_common import cli  # noqa: PLC0415  after the host is bare
+    from fleet_common.storage import descriptors  # noqa: PLC0415  as above
     from support.watching import Bench  # noqa: PLC0415  as above
 
     assert not descriptors.POSIX
     bench = Bench(folder)
-    bench.plate()
+    made = bench.plate()
     bench.settle()
     assert len(bench.published) == 1
     assert len(bench.spool.entries()) == 1
+    assert cli.run(["plate", "inspect", str(made.folder)]) == 0
+    os.environ["OMERO_FLEET_SHARES"] = json.dumps({"hcs": str(bench.root)})
+    assert cli.run(["paths", "check", str(made.entry)]) == 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
 from fleet_common import cli
 from fleet_common.exits import Exit
@@ -67,6 +69,16 @@ def test_cut_files_are_named(plate: MadePlate, capsys: pytest.CaptureFixture[str
     assert code == Exit.REFUSED
     assert f"{cut.name} is cut (well A01" in out
     assert inspect(capsys, plate.folder, "--no-tiffs")[0] == Exit.OK
+
+
+def test_an_image_of_another_type_is_named_and_drawn(plate: MadePlate, capsys: pytest.CaptureFixture[str]) -> None:
+    """As one that is not as it should be, in its well."""
+    tifffile.imwrite(tiffs(plate, 0, 1)[0], np.zeros((8, 8), "float32"))
+    code, out = inspect(capsys, plate.folder)
+    assert code == Exit.REFUSED
+    assert "A #o#" in out
+    assert "is of another pixel type (well A02, field 1, channel 1, plane 1, time point 1): float instead of" in out
+    assert "gaps:" not in out, "nothing is missing"
 
 
 def test_odd_sizes_are_named_when_asked_for(plate: MadePlate, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def describe_plate(found: Plate, sizes: Mapping[str, int], bad: tuple[FileProble
         }
     report["instrument_errors"] = [f"{error.where}: {error.state}" for error in found.errors]
     report["warnings"] = list(found.warnings)
-    report["gaps"] = list(gaps(found, bad))
+    report["gaps"] = list(gaps(found, absent))
     report["problems"] = [str(problem) for problem in bad]
     return report
 
