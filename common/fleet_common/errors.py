@@ -72,6 +72,7 @@ class Reason(enum.StrEnum):
     OMERO_READ_ONLY = "omero-read-only"
     OMERO_FULL = "omero-full"
     OMERO_OVERCOMMITTED = "omero-overcommitted"
+    REPOSITORY_UNAVAILABLE = "repository-unavailable"
     BROKER_UNAVAILABLE = "broker-unavailable"
     SESSION_LOST = "session-lost"
     LOCK_HELD = "lock-held"
@@ -193,6 +194,10 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.OMERO_READ_ONLY: _not_its_fault("Make OMERO.server writable; the fleet goes on by itself.", 60.0),
         Reason.OMERO_FULL: _not_its_fault("Free space in OMERO's data folder; the fleet goes on by itself.", 60.0),
         Reason.OMERO_OVERCOMMITTED: _operator("Lower the slots in the settings, or give OMERO.server more threads."),
+        Reason.REPOSITORY_UNAVAILABLE: _not_its_fault(
+            "Have OMERO's managed repository mounted where in_place.repository says, so that the worker may write.",
+            60.0,
+        ),
         Reason.BROKER_UNAVAILABLE: _not_its_fault("Check RabbitMQ; the fleet goes on by itself.", 10.0),
         Reason.SESSION_LOST: _not_its_fault("Nothing: the import starts anew in a new session.", 10.0),
         Reason.LOCK_HELD: _not_its_fault("Nothing: another worker is at this request.", 60.0),

@@ -90,6 +90,13 @@ class Progress(Model):
     bytes: Annotated[int, Field(ge=0)] = 0
 
 
+class Transfer(enum.StrEnum):
+    """How files got into OMERO, in the words of ``omero import --transfer``."""
+
+    UPLOAD = "upload"
+    LN_S = "ln_s"
+
+
 class Result(Model):
     """What OMERO holds for the request; ids are cut off after 1,000."""
 
@@ -105,6 +112,8 @@ class Result(Model):
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds by phase, as far as this attempt measured them."""
     warnings: tuple[str, ...] = ()
+    transfer: Transfer | None = None
+    """``ln_s`` where OMERO holds links to the files; None where it holds the files, or nobody remembers."""
 
 
 class Event(Model):

@@ -102,6 +102,8 @@ class Metrics(Instruments):
     def _volume(self) -> None:
         self.files = self._counter("files", "Files uploaded, repeated ones included.", "lane")
         self.bytes = self._counter("bytes", "Bytes uploaded, repeated ones included.", "lane")
+        self.linked_files = self._counter("linked_files", "Files imported in place: OMERO got a link to each.", "lane")
+        self.linked_bytes = self._counter("linked_bytes", "Bytes of the files that OMERO got links to.", "lane")
         self.upload_repeats = self._counter("upload_repeats", "Files sent again because the server's hash differed.")
         self.images = self._counter("images", "Images imported and verified.", "lane")
         self.planes = self._counter("planes", "Planes imported and verified.", "lane")
@@ -154,7 +156,8 @@ class Metrics(Instruments):
             self.requests.labels(Kind.HANDED_BACK, reason, lane)
         for gauge in (self.in_progress, self.lane_paused):
             gauge.labels(lane)
-        for counter in (self.files, self.bytes, self.images, self.planes, self.plates):
+        linked = (self.linked_files, self.linked_bytes)
+        for counter in (self.files, self.bytes, *linked, self.images, self.planes, self.plates):
             counter.labels(lane)
         for histogram in (self.queue_seconds, self.end_to_end_seconds):
             histogram.labels(lane)

@@ -34,7 +34,8 @@ def detail(status: Status | Event) -> str:
     """Why a request is where it is, and what to do next."""
     if status.result is not None:
         plates = ", ".join(f"Plate:{number}" for number in status.result.plate_ids)
-        return f"Fileset:{status.result.fileset_id} {plates or f'{status.result.images} images'}".strip()
+        how = f" ({status.result.transfer})" if status.result.transfer else ""
+        return f"Fileset:{status.result.fileset_id} {plates or f'{status.result.images} images'}{how}".strip()
     if status.reason is not None:
         return f"{status.reason}: {status.message or ''} {status.next_action or ''}".strip()
     return progress_text(status.progress) if status.progress else status.message or ""

@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fleet_common.errors import UsageError
+from fleet_common.inplace import InPlaceSettings
 from fleet_common.messages import Name, explain
 from fleet_common.notify.settings import NotifySettings
 from fleet_common.settinggroup import Group
@@ -209,6 +210,7 @@ class Settings(BaseSettings):
     omero: OmeroSettings = OmeroSettings()
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     scan: ScanSettings = ScanSettings()
+    in_place: InPlaceSettings = InPlaceSettings()
     producer: ProducerSettings = Field(default_factory=ProducerSettings)
     watch: WatchSettings = WatchSettings()
     metrics: MetricsSettings = MetricsSettings()

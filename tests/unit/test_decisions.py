@@ -84,6 +84,7 @@ TABLE = {
     Reason.OMERO_REFUSED: BURIED,
     Reason.OMERO_READ_ONLY: Row(Transient, 60, pause=True),
     Reason.OMERO_FULL: Row(Transient, 60, pause=True),
+    Reason.REPOSITORY_UNAVAILABLE: Row(Transient, 60),
     Reason.OMERO_OVERCOMMITTED: FOR_A_PERSON,
     Reason.BROKER_UNAVAILABLE: Row(Transient, 10),
     Reason.SESSION_LOST: Row(Transient, 10, pause=True),

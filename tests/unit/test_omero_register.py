@@ -83,6 +83,7 @@ class TestGraph:
             "source": "hcs/a.xml",
             "format": "harmony",
             "skip": "minmax,thumbnails",
+            "transfer": "upload",
         }
 
     def test_the_reader_class_is_told_where_it_is_known(self, repository: Repository) -> None:

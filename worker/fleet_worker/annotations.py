@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from fleet_common.events import Result
+from fleet_common.events import Result, Transfer
 from fleet_common.instruments import fleet_version
 from fleet_common.messages import ImportRequest
 from fleet_common.plates import Plate
@@ -22,17 +22,20 @@ BATCH: Final = "batch"
 BATCH_ID: Final = "batch_id"
 TARGET: Final = "target"
 WARNINGS: Final = "warnings"
+TRANSFER: Final = "transfer"
 _MAX_IDS: Final = 1000
 _MAX_DIFFERENCE: Final = 1000
 _MAX_PLATE_WARNINGS: Final = 10
 
 
-def result_of(
+def result_of(  # noqa: PLR0913  what is known of an import comes from as many places
     request: ImportRequest,
     facts: ImportedFacts,
     target: ResolvedTarget | None,
     seconds: Mapping[str, float],
     warnings: Sequence[str] = (),
+    *,
+    transfer: Transfer | None = None,
 ) -> Result:
     """What OMERO holds, for the outcome event.
 
@@ -42,6 +45,7 @@ def result_of(
         target: Where it is; None for what another worker imported.
         seconds: By phase.
         warnings: What its format says of it, and what was seen of its pixels; that it is partial is added.
+        transfer: How this attempt got the files into OMERO; told where it was not the usual way.
     """
     plates = tuple(plate.id for plate in facts.plates)
     return Result(
@@ -56,6 +60,8 @@ def result_of(
         planes=facts.planes,
         seconds={name: round(value, 3) for name, value in seconds.items()},
         warnings=(*_warnings(request), *warnings),
+        # Only what is not the usual way: an older reader of events refuses a field that it does not know.
+        transfer=transfer if transfer is Transfer.LN_S else None,
     )
 
 
@@ -85,6 +91,7 @@ def result_from(told: Mapping[str, str], facts: ImportedFacts) -> Result:
         wells=facts.wells,
         planes=facts.planes,
         warnings=(told[WARNINGS],) if told.get(WARNINGS) else (),
+        transfer=Transfer.LN_S if told.get(TRANSFER) == Transfer.LN_S else None,
     )
 
 

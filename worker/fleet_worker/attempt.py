@@ -23,7 +23,7 @@ from typing import Final
 import structlog
 
 from fleet_common.errors import NeedsOperator, Reason, RequestError, failure
-from fleet_common.events import Kind, Phase, Result
+from fleet_common.events import Kind, Phase, Result, Transfer
 from fleet_common.instruments import fleet_version
 from fleet_common.storage import OpenFiles
 from fleet_common.targets import Choice
@@ -59,6 +59,7 @@ class _Sent:
     hashes: tuple[str, ...] = ()
     target: ResolvedTarget | None = None
     seconds: Mapping[Phase, float] = field(default_factory=dict)
+    transfer: Transfer | None = None
 
 
 class Attempt:
@@ -168,7 +169,7 @@ class Attempt:
             server.hashes = self._upload(registered, files)
             done = server.run()
         seconds = {**done.seconds, Phase.UPLOAD: self._report.seconds[Phase.UPLOAD]}
-        return registered, _Sent(server.hashes, target, seconds)
+        return registered, _Sent(server.hashes, target, seconds, self._parts.transfer(files.share.name))
 
     def _resolve(self, session: OwnerSession, owner: OwnerIds) -> ResolvedTarget:
         """Find the target, or make it under a lock, so that two workers make one container of one name."""
@@ -198,6 +199,7 @@ class Attempt:
             description=options.description,
             skip=options.skip,
             fleet_version=fleet_version(),
+            transfer=self._parts.transfer(share),
         )
         return replace(spec, algorithm=options.checksum_algorithm) if options.checksum_algorithm else spec
 
@@ -222,8 +224,10 @@ class Attempt:
             raise
 
     def _upload(self, registered: RegisteredImport, files: FilesHere) -> tuple[str, ...]:
+        if self._parts.transfer(files.share.name) is Transfer.LN_S:
+            self._report.linking()
         with self._report.phase(Phase.UPLOAD), OpenFiles(files.share) as opened:
-            return self._parts.uploads.send(
+            return self._parts.sender(files.share.name).send(
                 opened,
                 files.entries,
                 registered,
@@ -239,7 +243,9 @@ class Attempt:
             self._compare(session, files, sent, facts)
             warnings = (*plate_warnings(files.plate), *self._look_at_planes(session, files, facts))
         with self._report.phase(Phase.ANNOTATE):
-            result = result_of(self._request, facts, sent.target, self._report.seconds, warnings)
+            result = result_of(
+                self._request, facts, sent.target, self._report.seconds, warnings, transfer=sent.transfer
+            )
             told = provenance(self._request, self._job.number, result, self._parts.clock())
             session.annotate(fileset_id, told, sent.seconds)
         return result

@@ -22,6 +22,7 @@ from fleet_common.wholeness import nothing
 from fleet_worker import findings
 from fleet_worker.connect import omero_address
 from fleet_worker.findings import Finding, Verdict
+from fleet_worker.linking import links_of
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.leftovers import ends_with_time
 from fleet_worker.scanning import scanner_of
@@ -109,6 +110,7 @@ class Checkup:
         yield self._one("account", lambda: findings.of_account(self.gateway.server_info(), omero.user))
         yield self._one("writable", lambda: findings.of_read_only(self.gateway.read_only()))
         yield self._one("space", lambda: findings.of_space(self.gateway.free_bytes(), omero.min_free_bytes))
+        yield from self._try("in-place", self._in_place)
         yield from self._try("slots", lambda: findings.of_limits(self.gateway.limits(), omero))
         yield self._one("clock", lambda: findings.of_clock(self.gateway.clock_difference_seconds(time.time)))
         yield self._one("folders", self._template)
@@ -127,6 +129,13 @@ class Checkup:
         self.gateway.open()
         address = self.gateway.address
         return findings.ok("omero", f"logged in to {address.host}:{address.port} as {address.user!r}")
+
+    def _in_place(self) -> tuple[Finding, ...]:
+        links = links_of(self._settings)
+        if links is None:
+            return ()
+        links.repository.check(self.gateway.server_info().repository_uuid)
+        return findings.of_in_place(self._settings)
 
     def _template(self) -> Finding:
         template = self.gateway.folder_template()

@@ -121,8 +121,13 @@ class Reporter:
         self._metrics.phase_seconds.labels(phase).observe(seconds)
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that were sent, or a whole file that is sent again if negative; from any thread."""
+        """Count bytes that were sent, or read for links, or a whole file that is so again if negative; any thread."""
         with self._lock:
+    def linking(self) -> None:
+        """Count files and bytes from now on as linked: nothing of them is sent."""
+        metrics, lane = self._metrics, self._request.lane
+        self._bytes, self._files = metrics.linked_bytes.labels(lane), metrics.linked_files.labels(lane)
+
             self._bytes_done += count
         # The metric counts what went over the wire, so it never goes back.
         self._bytes.inc(max(0, count))

@@ -85,7 +85,7 @@ class ServerSide:
 
     def _send_again(self, indexes: tuple[int, ...]) -> None:
         with OpenFiles(self._files.share) as opened:
-            again = self._parts.uploads.send_again(
+            again = self._parts.sender(self._files.share.name).send_again(
                 opened,
                 self._files.entries,
                 self._registered,

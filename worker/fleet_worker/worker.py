@@ -31,6 +31,7 @@ from fleet_worker.control import ControlWatch
 from fleet_worker.gate import Gate
 from fleet_worker.handling import Handler
 from fleet_worker.limits import slot_problems
+from fleet_worker.linking import links_of
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.parts import Parts
 from fleet_worker.podcost import Pod, PodCost
@@ -74,10 +75,13 @@ class Worker:
             settings=settings,
             shares=Shares(Share(name, root) for name, root in settings.shares.items()),
             names=names,
+        slots = UploadSlots(locks, upload_names, self._metrics)
+        self._links = links_of(settings, slots)
             gateway=self._gateway,
             locks=locks,
             publisher=self._publisher,
-            uploads=UploadPool(settings.worker.parallel_upload, UploadSlots(locks, upload_names, self._metrics)),
+            uploads=UploadPool(settings.worker.parallel_upload, slots),
+            links=self._links,
             metrics=self._metrics,
             scanner=scanner_of(settings.scan),
             cancelled=self._cancelled,
@@ -181,6 +185,8 @@ class Worker:
             self._check_slots()
 
     def _check_slots(self) -> None:
+        if self._links:
+            self._links.repository.check(self._gateway.server_info().repository_uuid)
         """Refuse to load the server with more than it certainly bears; what it does not tell is not judged."""
         found = slot_problems(self._gateway.limits(), self._settings.omero)
         if found:

@@ -78,6 +78,14 @@ class PosixHandle:
         """See :class:`Handle`."""
         return os.open(name, _FILE_FLAGS | _NO_LINK, dir_fd=self._descriptor)
 
+    def link(self, name: str, target: str) -> bool:
+        """Make a symbolic link in this folder; False where something else has its name, which stays as it is."""
+        try:
+            os.symlink(target, name, dir_fd=self._descriptor)
+        except FileExistsError:
+            return self._leads_to(name, target)
+        return True
+
     def scan(self) -> Iterator[os.DirEntry[str]]:
         """See :class:`Handle`."""
         # A descriptor of its own: duplicates share their position, and two threads would each get half of the names.
@@ -87,6 +95,14 @@ class PosixHandle:
                 yield from entries
         finally:
             os.close(descriptor)
+
+    def _leads_to(self, name: str, target: str) -> bool:
+        try:
+            return os.readlink(name, dir_fd=self._descriptor) == target
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return False
+            raise
 
     def duplicate(self) -> PosixHandle:
         """See :class:`Handle`."""

@@ -36,10 +36,12 @@ def check_account(connection: Connection, user: str) -> None:
 
 
 def server_info(connection: Connection) -> ServerInfo:
-    """Version, checksum algorithms, and the account's privileges."""
+    """Version, checksum algorithms, the account's privileges, and which repository it is."""
     version = str(connection.config.getVersion())
     algorithms = tuple(str(one.value.val) for one in connection.repository.listChecksumAlgorithms())
-    return ServerInfo(version, algorithms, _privileges(connection))
+    # OMERO keeps the uuid of a repository as the hash of the row that stands for its folder.
+    uuid = str(connection.repository.root().hash.val)
+    return ServerInfo(version, algorithms, _privileges(connection), uuid)
 
 
 def identity(connection: Connection, user: str, group: str) -> OwnerIds:

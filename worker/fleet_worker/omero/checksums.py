@@ -39,7 +39,7 @@ class _Size:
         self._size += len(data)
 
     def hexdigest(self) -> str:
-        return struct.pack("<q", self._size).hex()
+        return size_hash(self._size)
 
 
 class _Rolling:
@@ -89,6 +89,11 @@ _HASHERS: Mapping[ChecksumAlgorithm, Callable[[], Hasher]] = MappingProxyType(
         ChecksumAlgorithm.SHA1_160: _sha1,
     }
 )
+
+
+def size_hash(size_bytes: int) -> str:
+    """File-Size-64 of a file that need not be read for it."""
+    return struct.pack("<q", size_bytes).hex()
 
 
 def hasher(algorithm: ChecksumAlgorithm) -> Hasher:

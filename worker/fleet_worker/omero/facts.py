@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleet_common.errors import Reason, Transient
-from fleet_common.events import Phase
+from fleet_common.events import Phase, Transfer
 from fleet_common.messages import ChecksumAlgorithm, Skip
 from fleet_common.targets import Kind
 
@@ -22,11 +22,13 @@ class ServerInfo:
         version: Of OMERO.server, for example ``5.6.3-ice36``.
         checksum_algorithms: In the server's order of preference.
         privileges: What the service account may do, for example ``("Sudo",)``.
+        repository_uuid: Of the managed repository; OMERO writes it into a file below the repository, too.
     """
 
     version: str
     checksum_algorithms: tuple[str, ...]
     privileges: tuple[str, ...]
+    repository_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class ImportSpec:
         algorithm: Hash on both sides; ``Skip.CHECKSUM`` makes it File-Size-64.
         skip: What the server need not do.
         fleet_version: Goes into the key annotation.
+        transfer: ``ln_s`` where OMERO gets links; written on the fileset as OMERO's importer does.
     """
 
     request_id: str
@@ -100,6 +103,7 @@ class ImportSpec:
     algorithm: ChecksumAlgorithm = ChecksumAlgorithm.SHA1_160
     skip: tuple[Skip, ...] = ()
     fleet_version: str = "0"
+    transfer: Transfer = Transfer.UPLOAD
 
     @property
     def effective_algorithm(self) -> ChecksumAlgorithm:
@@ -124,6 +128,19 @@ class UploadedFile:
     size_bytes: int
     sends: int = 1
     server_hash_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """A file of a fileset that waits for its content.
+
+    Attributes:
+        id: Of its row.
+        path: Where it belongs below OMERO's managed repository, without a slash in front.
+    """
+
+    id: int
+    path: str
 
 
 class ChecksumsDiffer(Transient):

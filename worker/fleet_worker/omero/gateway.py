@@ -112,7 +112,7 @@ class Gateway:
         vitals.check_vitals(connection, self._min_free_bytes)
 
     def server_info(self) -> ServerInfo:
-        """Version, checksum algorithms and the account's privileges."""
+        """Version, checksum algorithms, the account's privileges, and which repository it is."""
         return self._call(account.server_info)
 
     def bioformats_version(self) -> tuple[int, ...]:

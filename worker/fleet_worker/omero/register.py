@@ -21,10 +21,12 @@ import omero.rtypes
 import structlog
 
 from fleet_common.errors import Reason, Transient, failure
+from fleet_common.events import Transfer
 from fleet_common.messages import Skip
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import ImportSpec
 from fleet_worker.omero.filesets import NAMESPACE
+from fleet_worker.omero.inplace import transfer_annotation
 from fleet_worker.omero.queries import rows
 from fleet_worker.omero.running import RunningCount
 from fleet_worker.omero.translate import translated
@@ -131,6 +133,8 @@ def _fileset(spec: ImportSpec, registration: str) -> Any:
     annotation.mapValue = named_values(_key(spec, registration).items())
     fileset.linkAnnotation(annotation)
     return fileset
+    if spec.transfer is Transfer.LN_S:
+        fileset.linkAnnotation(transfer_annotation())
 
 
 def _key(spec: ImportSpec, registration: str) -> dict[str, str]:
@@ -143,6 +147,7 @@ def _key(spec: ImportSpec, registration: str) -> dict[str, str]:
         "format": spec.format,
         "skip": ",".join(spec.skip),
         "registration": registration,
+        "transfer": spec.transfer.value,
     }
 
 

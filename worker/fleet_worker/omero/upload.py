@@ -21,6 +21,7 @@ from fleet_common.errors import Reason, failure
 from fleet_worker.omero.checksums import Hasher, hasher
 from fleet_worker.omero.connection import LONG_CALL_TIMEOUT_MS, Connection
 from fleet_worker.omero.facts import ChecksumsDiffer, ImportSpec, UploadedFile
+from fleet_worker.omero.inplace import FilesInPlace
 from fleet_worker.omero.running import RunningCount, RunningImport
 from fleet_worker.omero.translate import translated
 
@@ -51,6 +52,11 @@ class RegisteredImport:
         self._process = process
         self._running = running
         self._closing = _Closing()
+
+    @property
+    def in_place(self) -> FilesInPlace:
+        """Its files, for a transfer that makes links instead of sending them."""
+        return FilesInPlace(self._connection, self._spec, self.fileset_id)
 
     def upload(self, index: int, stream: BinaryIO, *, on_bytes: OnBytes, stop: Stop) -> UploadedFile:
         """Send one file and compare the server's hash with what was sent; one that differs is sent again.
