@@ -11,6 +11,7 @@ lane, owned by `run`; lines of different folders never mix.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -68,13 +69,19 @@ def pytest_of(folder: str, options: Sequence[str]) -> list[str]:
 def run(lanes: Sequence[Sequence[str]], command: Command, logs: Path) -> list[Ended]:
     """Run all folders, and say what became of them in the order of the lanes; all run to their end."""
     logs.mkdir(parents=True, exist_ok=True)
+    stopping = threading.Event()
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
-        futures = [pool.submit(_one_after_the_other, lane, command, logs) for lane in lanes]
-        return [ended for future in futures for ended in future.result()]
+        futures = [pool.submit(_one_after_the_other, lane, command, logs, stopping) for lane in lanes]
+        try:
+            return [ended for future in futures for ended in future.result()]
+        except KeyboardInterrupt:
+            # The terminal interrupts every pytest, too, and each takes its servers down; no other folder begins.
+            stopping.set()
+            raise
 
 
-def _one_after_the_other(lane: Sequence[str], command: Command, logs: Path) -> list[Ended]:
-    return [_folder(folder, command(folder), logs / f"{folder}.txt") for folder in lane]
+def _one_after_the_other(lane: Sequence[str], command: Command, logs: Path, stopping: threading.Event) -> list[Ended]:
+    return [_folder(folder, command(folder), logs / f"{folder}.txt") for folder in lane if not stopping.is_set()]
 
 
 def _folder(folder: str, command: Sequence[str], log: Path) -> Ended:
@@ -100,9 +107,12 @@ def _say(text: str) -> None:
 
 def main(options: Sequence[str]) -> int:
     """Run everything; 1 when any folder failed."""
+    began = time.monotonic()
     results = run(LANES, lambda folder: pytest_of(folder, options), LOGS)
-    _say("\n".join(["", *map(str, results)]))
-    return int(any(ended.code for ended in results))
+    code = int(any(ended.code for ended in results))
+    everything = Ended("all", code, time.monotonic() - began, f"on {os.cpu_count()} processors")
+    _say("\n".join(["", *map(str, results), str(everything)]))
+    return code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -113,10 +114,22 @@ def test_the_failure_of_one_folder_fails_the_whole(
         run_tests, "pytest_of", lambda folder, _: ["sh", "-c", f"echo '= 1 test in 0.1s ='; {code[folder]}"]
     )
     assert run_tests.main([]) == expected
-    summary = capsys.readouterr().out.splitlines()[-3:]
+    *summary, everything = capsys.readouterr().out.splitlines()[-4:]
     assert [line.split()[0] for line in summary] == ["a", "b", "c"]
     assert [("FAILED" in line) for line in summary] == [ending != "exit 0" for ending in endings]
     assert all(line.endswith("1 test in 0.1s") for line in summary)
+    assert everything.split()[:2] == ["all", "FAILED" if expected else "passed"]
+
+
+def test_an_interrupted_run_begins_no_other_folder(tmp_path: Path) -> None:
+    stopping = threading.Event()
+
+    def interrupted(folder: str) -> Sequence[str]:
+        stopping.set()
+        return says(folder)
+
+    ended = run_tests._one_after_the_other(["a", "b"], interrupted, tmp_path, stopping)
+    assert [one.folder for one in ended] == ["a"]
 
 
 def test_only_the_unit_tests_give_way() -> None:
