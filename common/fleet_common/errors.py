@@ -159,10 +159,10 @@ RULES: Mapping[Reason, Rule] = MappingProxyType(
         Reason.NOT_A_REGULAR_FILE: _permanent("Replace the link or special file by a regular file, then submit again."),
         Reason.FILE_EMPTY: _permanent("Copy the file again from the instrument, then submit it again."),
         Reason.FILE_CUT: _permanent("Copy the named files again from the instrument, then submit again."),
-        Reason.FORMAT_BROKEN: _permanent("Export the plate again: its index cannot be read."),
         Reason.PIXELS_DIFFER: _permanent(
             "Export the named files again, of the same type as the others, and submit again."
         ),
+        Reason.FORMAT_BROKEN: _permanent("Export the plate again: its index cannot be read."),
         Reason.MANIFEST_DIFFERS: _transient(
             "Check that the worker sees the same files as the acquisition host, then replay.", 10.0, 6
         ),

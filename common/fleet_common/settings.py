@@ -151,9 +151,9 @@ class ScanSettings(Group):
     """Heap of the Java process, in MiB."""
     answer_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
     """How long the reader may take for one file before it is killed."""
-
     network: Literal["none", "any"] = "none"
     """``none``: a worker that cannot keep the reader from the network does not start; ``any``: it scans even so."""
+
 
 class ProducerSettings(Group):
     """One acquisition host."""

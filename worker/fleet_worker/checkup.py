@@ -25,8 +25,8 @@ from fleet_worker.findings import Finding, Verdict
 from fleet_worker.linking import links_of
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.leftovers import ends_with_time
-from fleet_worker.scanning import scanner_of
 from fleet_worker.scan import why_online
+from fleet_worker.scanning import scanner_of
 
 CONNECT_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 5.0
