@@ -85,7 +85,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("algorithm", [ChecksumAlgorithm.SHA1_160, ChecksumAlgorithm.FILE_SIZE_64])
-def test_a_plate_is_imported_from_links_and_its_sources_outlive_it(  # noqa: PLR0913, PLR0917  fixtures
+def test_a_plate_is_imported_from_links_and_its_sources_outlive_it(  # noqa: PLR0917  fixtures
     alice: OwnerSession,
     omero_server: OmeroDescription,
     links: Links,
@@ -112,7 +112,7 @@ def test_a_plate_is_imported_from_links_and_its_sources_outlive_it(  # noqa: PLR
     assert {file: file.read_bytes() for file in plate.files} == contents
 
 
-def test_a_half_made_fileset_takes_nothing_but_its_links(  # noqa: PLR0913, PLR0917  fixtures
+def test_a_half_made_fileset_takes_nothing_but_its_links(  # noqa: PLR0917  fixtures
     alice: OwnerSession, gateway: Gateway, omero_server: OmeroDescription, links: Links, share: Path, plate: MadePlate
 ) -> None:
     """Given links of which one leads nowhere by now, when the debris is removed, then all other sources are there."""
@@ -156,7 +156,7 @@ class TestWhatOmeroSees:
             (ChecksumAlgorithm.FILE_SIZE_64, Reason.UPLOAD_DIFFERS),
         ],
     )
-    def test_a_share_that_the_server_does_not_see_is_refused(  # noqa: PLR0913, PLR0917  fixtures
+    def test_a_share_that_the_server_does_not_see_is_refused(  # noqa: PLR0917  fixtures
         self,
         alice: OwnerSession,
         omero_server: OmeroDescription,

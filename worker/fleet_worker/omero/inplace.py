@@ -8,7 +8,7 @@ three calls for a hundred files instead of several for each. Neighbours: the tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import Ice
@@ -123,14 +123,16 @@ def paired(spec: ImportSpec, prefix: str, held: Sequence[HeldFile]) -> tuple[Hel
     Raises:
         Transient: ``import-interrupted``: they are not the same files.
     """
-    wanted = sorted(range(len(spec.files)), key=lambda index: _reversed(spec.files[index].client_path))
-    there = sorted(held, key=lambda file: _reversed(file.path))
-    pairs = dict(zip(wanted, there, strict=False))
-    if len(held) != len(wanted) or not all(
-        _fits(spec.files[index].client_path, prefix, file) for index, file in pairs.items()
-    ):
+    inner = {file.path.removeprefix(prefix): file for file in held if file.path.startswith(prefix)}
+    cut = _least_depth([file.client_path for file in spec.files]) - _least_depth(inner)
+    wanted = [file.client_path.split("/", cut)[-1] if cut > 0 else file.client_path for file in spec.files]
+    if len(held) != len(wanted) or inner.keys() != set(wanted):
         raise failure(Reason.IMPORT_INTERRUPTED, f"the files of {spec.source} are not, in OMERO, what was registered")
-    return tuple(pairs[index] for index in range(len(wanted)))
+    return tuple(inner[path] for path in wanted)
+
+
+def _least_depth(paths: Iterable[str]) -> int:
+    return min((path.count("/") for path in paths), default=0)
 
 
 def transfer_annotation() -> Any:
@@ -138,12 +140,3 @@ def transfer_annotation() -> Any:
     annotation = omero.model.CommentAnnotationI()
     annotation.ns, annotation.textValue = omero.rtypes.rstring(_NAMESPACE), omero.rtypes.rstring(_TRANSFER)
     return annotation
-
-
-def _fits(client_path: str, prefix: str, file: HeldFile) -> bool:
-    inner = file.path.removeprefix(prefix)
-    return file.path.startswith(prefix) and f"/{client_path}".endswith(f"/{inner}")
-
-
-def _reversed(path: str) -> tuple[str, ...]:
-    return tuple(reversed(path.split("/")))
