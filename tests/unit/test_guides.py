@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import click
 import pytest
 
-from fleet_common.cli import omero_fleet
 from fleet_common.errors import Permanent, Reason
 from fleet_common.plates import PlateFormat, problems
 from fleet_common.settings import load
 from fleet_common.storage import Share, ShareReader, measure
 from fleet_stack.rabbitmq.permissions import users
+from support.commandlines import commands, understand
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TOS = sorted((ROOT / "docs/how-to").glob("*.md"))
-OTHERS = [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "docs/runbook.md")]
-PAGES = [*HOW_TOS, *sorted((ROOT / "docs/reference").glob("*.md")), *OTHERS]
+OTHERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/runbook.md")]
+WRITTEN = [*HOW_TOS, *sorted((ROOT / "docs/explanation").glob("*.md")), *OTHERS]
+"""What people wrote; the pages of the reference are made from the code."""
+PAGES = [*WRITTEN, *sorted((ROOT / "docs/reference").glob("*.md"))]
+RULES = ROOT / "charts/omero-import-fleet/files/rules/omero-import-fleet.yaml"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -30,42 +32,45 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def command_lines(program: str) -> Iterator[tuple[str, list[str]]]:
-    """Every line of a how-to that calls a program, with its page."""
-    for page in (*HOW_TOS, *OTHERS):
-        for block in blocks(page, "bash"):
+    """Every line of a page that calls a program, with its page."""
+    for page in WRITTEN:
+        for block in blocks(page, "(?:bash|sh)"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 if words and Path(words[0]).name == program:
                     yield f"{page.name}: {line.strip()}", words[1:]
 
 
-def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
-    """Have click judge options and arguments, down to the last subcommand, and run nothing."""
-    context = command.make_context(command.name, list(words), parent=parent)
-    if isinstance(command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        name, below, rest = command.resolve_command(context, rest)
-        assert below is not None, name
-        parse(below, rest, context)
-
-
 FLEET_LINES = dict(command_lines("omero-fleet"))
 
 
 def test_there_are_commands_to_try() -> None:
-    assert len(FLEET_LINES) >= 8
+    assert len(FLEET_LINES) >= 40
+    assert {line.partition(":")[0] for line in FLEET_LINES} >= {"README.md", "runbook.md", "dead-letters.md"}
 
 
 @pytest.mark.parametrize("line", FLEET_LINES)
 def test_the_fleets_commands_are_understood(line: str) -> None:
-    parse(omero_fleet, FLEET_LINES[line])
+    understand(FLEET_LINES[line])
+
+
+@pytest.mark.parametrize("page", [*WRITTEN, RULES], ids=lambda page: page.name)
+def test_commands_that_stand_in_a_sentence_exist(page: Path) -> None:
+    """Given `omero-fleet` and a word, in code or in the text of an alert, then that word is a command."""
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    before = "" if page == RULES else "`"
+    for word in re.findall(rf"{before}\bomero-fleet ([a-z]+)\b", text):
+        assert word in commands(), word
 
 
 @pytest.mark.parametrize(("line", "words"), list(command_lines("make")))
 def test_targets_of_make_exist(line: str, words: list[str]) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = {name for names in re.findall(r"(?m)^([a-z -]+):", makefile) for name in names.split()}
-    assert set(words) <= targets, line
+    variables = set(re.findall(r"(?m)^([A-Z_]+) \?=", makefile))
+    given = {word for word in words if "=" in word}
+    assert set(words) - given <= targets, line
+    assert {word.partition("=")[0] for word in given} <= variables, line
 
 
 @pytest.mark.parametrize("page", HOW_TOS, ids=lambda page: page.name)

@@ -13,6 +13,7 @@ import yaml
 
 from fleet_common.settings import OmeroSettings, load
 from support.chart import ROOT, Values, merged, of_kind, one_of, pods, rendered
+from support.commandlines import understand
 
 HOW_TO = ROOT / "docs/how-to"
 PAGES = (
@@ -81,6 +82,18 @@ def test_commands_of_compose_name_services_and_profiles_that_exist(line: str) ->
         assert {one.partition(":")[0] for one in rest if ":" in one} <= services.keys()
     else:
         assert set(rest) <= services.keys()
+
+
+RUN_LINES = {line: words for line, words in COMPOSE_LINES.items() if plain(words)[0] == "run"}
+
+
+@pytest.mark.parametrize("line", RUN_LINES)
+def test_what_a_container_is_told_to_do_is_a_command_of_the_fleet(line: str) -> None:
+    """Given `run` with a service, then its entry point and the words that follow are what omero-fleet gets."""
+    words = RUN_LINES[line]
+    service = plain(words)[1]
+    program = ["omero-fleet"] if "--entrypoint" in words else compose()["services"][service].get("entrypoint")
+    understand([*(program or ["omero-fleet"])[1:], *words[words.index(service) + 1 :]])
 
 
 def test_there_are_commands_of_compose_and_helm_to_try() -> None:
