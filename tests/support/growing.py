@@ -27,17 +27,18 @@ class Growing:
     top: Path
 
     @classmethod
-    def of(cls, kit: str, top: Path, aside: Path) -> Growing:
+    def of(cls, kit: str, top: Path, aside: Path, spec: PlateSpec = SPEC) -> Growing:
         """The plate of a kit, each with a name of its own.
 
         Args:
             kit: One of :data:`KITS`.
             top: Where it will be written to.
             aside: An empty folder in which it is made.
+            spec: What to make; its name and seed do not matter.
         """
         aside.mkdir(parents=True)
         seed = sorted(KITS).index(kit) + 1
-        made = KITS[kit].make(aside, replace(SPEC, name=f"P{seed}", seed=seed))
+        made = KITS[kit].make(aside, replace(spec, name=f"P{seed}", seed=seed))
         return cls(made, top)
 
     @property
@@ -47,9 +48,13 @@ class Growing:
 
     def write(self, file: Path) -> None:
         """Write one file."""
-        target = self.top / file.relative_to(self.made.folder.parent)
+        target = self.there(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read_bytes())
+
+    def there(self, file: Path) -> Path:
+        """Where a file is, or will be."""
+        return self.top / file.relative_to(self.made.folder.parent)
 
 
 def orders(growing: Growing) -> Iterator[Sequence[Path]]:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
-from support.growing import Growing, orders
+from support.growing import SPEC, Growing, orders
 from support.kits import KITS
-from support.watching import Bench
+from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, Bench
+
+PAUSES_SECONDS: Final = (1.0, SETTLE_SECONDS - 1, 3 * SETTLE_SECONDS, 2 * DEADLINE_SECONDS)
 
 
 def growing_in(bench: Bench, kit: str) -> Growing:
     return Growing.of(kit, bench.top, bench.folder / "instrument" / kit)
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Growing]:
+    """A plate of every format, all of whose files its index names."""
+    aside = tmp_path_factory.mktemp("manifests")
+    spec = replace(SPEC, companions=False)
+    return {kit: Growing.of(kit, aside, aside / kit, spec) for kit in KITS}
 
 
 @pytest.fixture
@@ -33,6 +50,44 @@ def test_a_plate_that_grows_is_published_once_and_not_before_its_last_file(bench
     (request,) = bench.broker.requests
     assert request.source.format == KITS[kit].format
     assert request.source.manifest.files == len(growing.made.files)
+
+
+@pytest.mark.parametrize("kit", KITS)
+@given(course=st.data())
+@examples(max_examples=3, deadline=None)
+def test_no_course_of_events_publishes_a_plate_before_its_last_file(
+    manifests: Mapping[str, Growing], kit: str, course: st.DataObject
+) -> None:
+    """Files come in any order and go again, with pauses of any length and restarts; in the end it is published once."""
+    made = manifests[kit].made
+    with TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        growing = Growing(made, bench.top)
+        coming = list(course.draw(st.permutations(sorted(made.files))))
+        while coming:
+            growing.write(coming.pop())
+            if coming:
+                coming += _gone(growing, course)
+                _restarted(bench, course)
+                bench.watch(course.draw(st.sampled_from(PAUSES_SECONDS)))
+                assert bench.published == []
+        bench.watch(2 * DEADLINE_SECONDS)
+        (request,) = bench.broker.requests
+        assert request.source.manifest.files == len(made.files)
+
+
+def _gone(growing: Growing, course: st.DataObject) -> list[Path]:
+    """Perhaps a file that was there and is deleted now, to come once more."""
+    written = sorted(file for file in growing.made.files if growing.there(file).exists())
+    gone = course.draw(st.lists(st.sampled_from(written), max_size=course.draw(st.sampled_from((0, 0, 0, 1)))))
+    for file in gone:
+        growing.there(file).unlink()
+    return gone
+
+
+def _restarted(bench: Bench, course: st.DataObject) -> None:
+    if course.draw(st.integers(0, 9)) == 0:
+        bench.restart()
 
 
 def test_many_vendors_write_at_the_same_time(bench: Bench) -> None:
