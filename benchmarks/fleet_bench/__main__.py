@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from fleet_bench import registry, report
-from fleet_bench.model import Bench, Case, Effort, Result
+from fleet_bench.model import Case, Effort
+from fleet_bench.smoke import CASE
 from fleet_bench.stage import Stage, open_stage
 from fleet_stack.console import StackError
 
@@ -23,38 +24,46 @@ _WRONG_USE = 2
 @click.option("--cases", default="", help="Comma separated beginnings of names.  [default: all]")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Counted pairs of runs.")
 @click.option("--out", default=Path("build/bench.json"), show_default=True, type=click.Path(path_type=Path))
+@click.option("--smoke", is_flag=True, help="One short comparison; exit 1 when the fleet is slower.")
 @click.option("--quick", is_flag=True, help="Smaller sizes, to try the benchmark itself.")
 @click.option("--keep", is_flag=True, help="Use servers that an earlier --keep left, and leave them running.")
-def main(cases: str, runs: int, out: Path, *, quick: bool, keep: bool) -> None:
-    """Measure cases, print their figures, and write them as JSON."""
+def main(  # noqa: PLR0913  click passes each option by name
+    cases: str, runs: int, out: Path, *, smoke: bool, quick: bool, keep: bool
+) -> None:
+    """Measure cases, print their figures, and write them as JSON, beside those of other cases that are there.
+
+    Exit codes: 0 measured, 1 a server or an import failed, or the fleet was slower in --smoke, 2 there is no such case.
+    """
     try:
-        chosen = registry.chosen(cases)
+        chosen = (CASE,) if smoke else registry.chosen(cases)
     except ValueError as error:
         click.echo(str(error), err=True)
         sys.exit(_WRONG_USE)
     try:
-        with open_stage(out.parent, keep=keep) as stage:
-            bench = _measure(stage, chosen, Effort(runs, quick), out)
+        # The optimising compiler of the server's Java pays off after minutes only.
+        with open_stage(out.parent, optimise=not smoke, keep=keep) as stage:
+            failed = [case.name for case in chosen if not _measured(stage, case, Effort(runs, quick), out)]
     except StackError as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(_FAILED)
-    click.echo(f"{len(bench.results)} cases in {out}")
+    click.echo(f"{len(chosen)} cases, results in {out}")
+    sys.exit(_FAILED if failed else 0)
 
 
-def _measure(stage: Stage, cases: tuple[Case, ...], effort: Effort, out: Path) -> Bench:
-    """Measure one case after the other; what is there is written after each, so that nothing is lost by a failure."""
-    results: list[Result] = []
-    bench = Bench(machine=_machine(), results=())
-    for case in cases:
-        began = time.monotonic()
-        click.echo(f"{case.name}: {case.title}", err=True)
-        done = case.run(stage, effort).model_copy(update={"seconds": round(time.monotonic() - began, 1)})
-        results.append(done)
-        click.echo("\n".join(report.lines(done)))
-        bench = Bench(machine=_machine(), results=tuple(results))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(bench.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return bench
+def _measured(stage: Stage, case: Case, effort: Effort, out: Path) -> bool:
+    """Measure a case, print and write it; whether it could be measured and, in --smoke, came out well."""
+    click.echo(f"{case.name}: {case.title}", err=True)
+    began = time.monotonic()
+    try:
+        result = case.run(stage, effort)
+    except StackError as error:
+        # The cases that follow can be measured all the same.
+        click.echo(f"{case.name} failed: {error}", err=True)
+        return False
+    result = result.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
+    click.echo("\n".join(report.lines(result)))
+    report.write(result, out, _machine())
+    return case is not CASE or all(figure.reached for figure in result.figures)
 
 
 def _machine() -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""What results say on a terminal: one line for each figure that has a target. Pure functions."""
+"""What results say on a terminal, one line for each figure, and the file that keeps them. Threading: one thread."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from fleet_bench.model import Figure, Result
+from fleet_bench.model import Bench, Figure, Result
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -21,3 +22,11 @@ def _told(figure: Figure) -> str:
     unit = "" if figure.unit == "ratio" else f" {figure.unit}"
     wanted = f", wanted {figure.target}: {'reached' if figure.reached else 'MISSED'}" if figure.target else ""
     return f"{figure.name} {figure.value}{unit}{wanted}"
+
+
+def write(result: Result, file: Path, machine: dict[str, str]) -> None:
+    """Put a result into a file of results, in place of an earlier one of the same case."""
+    known = Bench.model_validate_json(file.read_text(encoding="utf-8")).results if file.exists() else ()
+    bench = Bench(machine=machine, results=(*(one for one in known if one.case != result.case), result))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(bench.model_dump_json(indent=1) + "\n", encoding="utf-8")

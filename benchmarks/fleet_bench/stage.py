@@ -36,7 +36,12 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stack that is up, without workers."""
+    """A stack that is up, without workers.
+
+    Attributes:
+        build: For logs and files that outlive the stack.
+        containers: Those that were made, by kind.
+    """
 
     layout: Layout
     description: StackDescription
@@ -107,8 +112,13 @@ class Stage:
 
 
 @contextlib.contextmanager
-def open_stage(build: Path, *, keep: bool = False) -> Iterator[Stage]:
-    """A new stack with default settings of OMERO, gone at the end; or the one that was kept, which goes on.
+def open_stage(build: Path, *, optimise: bool = True, keep: bool = False) -> Iterator[Stage]:
+    """A new stack with default settings of OMERO, gone at the end.
+
+    Args:
+        build: The folder for what outlives it.
+        optimise: Whether OMERO's Java may use its optimising compiler, as a facility's does.
+        keep: Use a stack that is there, and leave it running.
 
     Raises:
         StackError: A server does not come up.
@@ -116,7 +126,7 @@ def open_stage(build: Path, *, keep: bool = False) -> Iterator[Stage]:
     if not keep:
         stack.wipe(STACK)
     try:
-        description = stack.up(STACK, ("rabbitmq", "omero"), Options(optimise_java=True))
+        description = stack.up(STACK, ("rabbitmq", "omero"), Options(optimise_java=optimise))
         stage = Stage(Layout.for_name(STACK), description, build)
         stage.share.mkdir(parents=True, exist_ok=True)
         yield stage
