@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from fleet_common.broker import Outgoing, Publisher
+from fleet_common.broker import Outgoing, Publisher, Timing
 from fleet_common.messages import Priority
 from support.proxy import Proxy
 from support.rabbit import NAMES, Rabbit
@@ -152,6 +153,27 @@ def test_the_doorbell_ends_an_idle_wait(rabbit: Rabbit) -> None:
     taker.join(10)
     assert taken
     assert taken[0] - rung_at < 2
+
+
+def test_who_waits_for_a_slot_takes_it_at_once_when_the_doorbell_says_that_it_is_free(rabbit: Rabbit) -> None:
+    """Given one who looks once an hour, when somebody gives the slot back and rings for it, then it is taken."""
+    (slot,) = NAMES.slots("omero", "import", 1)
+    patient, waits = rabbit.locks(timing=Timing(retry_seconds=3600)), threading.Event()
+    rabbit.source("demo", on_freed=patient.freed)
+    until(lambda: _listeners(rabbit) == 1)
+    held = rabbit.locks().try_take(slot)
+    assert held is not None
+
+    def asked() -> bool:
+        waits.set()
+        return False
+
+    with ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(patient.take_one_of, [slot], 20, stop=asked)
+        assert waits.wait(10)
+        held.release()
+        rabbit.publisher("worker").ring(slot)
+        taking.result(10).release()
 
 
 def _listeners(rabbit: Rabbit) -> int:

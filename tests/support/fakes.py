@@ -277,6 +277,7 @@ class FakePublisher:
     link: FakeLink = field(default_factory=FakeLink)
     messages: list[Outgoing] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    freed: list[str] = field(default_factory=list)
 
     def publish(self, message: Outgoing, *, deadline_seconds: float = 30.0) -> None:
         """A copy of a request."""
@@ -290,6 +291,10 @@ class FakePublisher:
         if required:
             self.journal.write(f"confirmed {event.kind}")
         self.events.append(event)
+
+    def ring(self, freed: str) -> None:
+        """Wake who waits for a slot."""
+        self.freed.append(freed)
 
 
 @dataclass

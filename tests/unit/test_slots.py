@@ -46,6 +46,13 @@ def test_a_slot_is_held_measured_and_released(worker: FakeWorker) -> None:
     assert worker.metric("slot_wait_seconds_count", kind="import") == 1
 
 
+def test_who_waits_for_a_slot_or_the_gate_hears_that_it_was_given_back(worker: FakeWorker) -> None:
+    """After it was, and only once."""
+    with slot(worker.parts, "import", go_on), leave_to_start(worker.parts, go_on):
+        assert worker.publisher.freed == []
+    assert worker.publisher.freed == [GATE, "import.slot.omero.import.0"]
+
+
 def test_the_gate_is_left_while_the_server_is_full(worker: FakeWorker) -> None:
     """Others ask too; each counts for itself."""
     worker.omero.running = [4, 7]

@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
+
 from fleet_common.events import Event, Kind, Phase, Progress, Result, next_seq
 from fleet_common.messages import ImportRequest
 from fleet_common.metrics import Metrics
 
+_LOG = structlog.get_logger()
 PROGRESS_SECONDS: Final = 1.0
 """The least time between two progress events of one request in one phase."""
 
@@ -120,16 +123,19 @@ class Reporter:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
         self._metrics.phase_seconds.labels(phase).observe(seconds)
 
-    def add_bytes(self, count: int) -> None:
-        """Count bytes that were sent, or read for links, or a whole file that is so again if negative; any thread."""
-        with self._lock:
     def linking(self) -> None:
         """Count files and bytes from now on as linked: nothing of them is sent."""
         metrics, lane = self._metrics, self._request.lane
         self._bytes, self._files = metrics.linked_bytes.labels(lane), metrics.linked_files.labels(lane)
 
+    def add_bytes(self, count: int) -> None:
+        """Count bytes that were sent, or read for links, or a whole file that is so again if negative; any thread."""
+        with self._lock:
+            is_first = not self._bytes_done
             self._bytes_done += count
-        # The metric counts what went over the wire, so it never goes back.
+        if is_first:
+            _LOG.debug("the first bytes are with OMERO", request=str(self._request.request_id))
+        # The metric counts what went over the wire or was read, so it never goes back.
         self._bytes.inc(max(0, count))
         self._beat()
         if count < 0:

@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import structlog
+
+from fleet_common.broker import Lease
 from fleet_common.errors import Reason, failure
 from fleet_common.settings import OmeroSettings
 from fleet_worker.parts import Parts
 
+_LOG = structlog.get_logger()
 RECOUNT_SECONDS: Final = 1.0
 _STAGED_PER_IMPORT: Final = 2
 
@@ -53,11 +57,13 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
         lease = parts.locks.take_one_of(names, parts.settings.worker.import_deadline_seconds, stop=asking(check))
     parts.metrics.slot_seconds.labels(kind).observe(parts.monotonic() - began)
     parts.metrics.slots_held.labels(kind).inc()
+    _LOG.debug("slot taken", kind=kind)
     try:
         yield
     finally:
         parts.metrics.slots_held.labels(kind).dec()
-        lease.release()
+        _LOG.debug("slot given back", kind=kind)
+        _give_back(parts, lease)
 
 
 @contextmanager
@@ -70,13 +76,22 @@ def leave_to_start(parts: Parts, check: Callable[[], None]) -> Iterator[None]:
     omero, deadline_seconds = parts.settings.omero, parts.settings.worker.import_deadline_seconds
     gate, give_up_at = parts.names.lock(f"gate.{omero.name}"), parts.monotonic() + deadline_seconds
     while parts.monotonic() < give_up_at:
-        with parts.locks.take_one_of([gate], deadline_seconds, stop=asking(check)):
+        lease = parts.locks.take_one_of([gate], deadline_seconds, stop=asking(check))
+        try:
             check()
             if parts.gateway.running_imports() < omero.import_slots:
                 yield
                 return
+        finally:
+            _give_back(parts, lease)
         parts.pause(RECOUNT_SECONDS)
     raise failure(Reason.OMERO_BUSY, f"OMERO runs {omero.import_slots} imports of the fleet, and none of them ends")
+
+
+def _give_back(parts: Parts, lease: Lease) -> None:
+    """Let go, and wake who waits for it: between two imports the server is idle."""
+    lease.release()
+    parts.publisher.ring(lease.name)
 
 
 def asking(check: Callable[[], None]) -> Callable[[], bool]:

@@ -59,10 +59,14 @@ class Worker:
         self._consuming = Link(address, role="consume", on_state=self._link_state("consume"))
         self._publisher = Publisher(address, names, on_state=self._link_state("publish"))
         self._control = ControlWatch(lambda: OrderReader(address, names), on_change=self._ordered)
-        self._source = LaneSource(
-            self._consuming, names, tuple(settings.worker.lanes), is_open=lambda lane: not self._control.is_paused(lane)
-        )
         locks = Locks(self._consuming, names=names)
+        self._source = LaneSource(
+            self._consuming,
+            names,
+            tuple(settings.worker.lanes),
+            is_open=lambda lane: not self._control.is_paused(lane),
+            on_freed=locks.freed,
+        )
         upload_names = names.slots(settings.omero.name, "upload", slot_count(settings.omero, "upload"))
         self._gateway = Gateway(
             omero_address(settings.omero),
@@ -71,12 +75,12 @@ class Worker:
             on_keep_alive_failure=self._metrics.keep_alive_failures.inc,
         )
         self._gate = Gate(self._check_omero, mended=self._new_password)
+        slots = UploadSlots(locks, upload_names, self._metrics)
+        self._links = links_of(settings, slots)
         self._parts = Parts(
             settings=settings,
             shares=Shares(Share(name, root) for name, root in settings.shares.items()),
             names=names,
-        slots = UploadSlots(locks, upload_names, self._metrics)
-        self._links = links_of(settings, slots)
             gateway=self._gateway,
             locks=locks,
             publisher=self._publisher,
@@ -181,12 +185,12 @@ class Worker:
     def _check_omero(self) -> None:
         self._gateway.open()
         self._gateway.check()
+        if self._links:
+            self._links.repository.check(self._gateway.server_info().repository_uuid)
         if self._gate.problem:
             self._check_slots()
 
     def _check_slots(self) -> None:
-        if self._links:
-            self._links.repository.check(self._gateway.server_info().repository_uuid)
         """Refuse to load the server with more than it certainly bears; what it does not tell is not judged."""
         found = slot_problems(self._gateway.limits(), self._settings.omero)
         if found:

@@ -1,16 +1,17 @@
-"""The doorbell: ends the wait of an idle worker when something was published.
+"""The doorbell: ends the wait of an idle worker when something was published, or when a slot was given back.
 
-Role: an exclusive queue of one message on the wake exchange. Only a convenience: whoever does not hear it polls a
-little later. Neighbours: ``lanes`` waits on it, ``publisher`` rings. Threading: :meth:`Doorbell.wait` on the taking
-thread, the rest on the link's.
+Role: an exclusive queue of a few messages on the wake exchange; a message with a text names a slot. Only a convenience:
+whoever does not hear it polls a little later. Neighbours: ``lanes`` and ``locks`` wait, ``publisher`` rings. Threading:
+:meth:`Doorbell.wait` on the taking thread, the rest on the link's.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -21,13 +22,25 @@ from fleet_common.broker.promises import meaning
 from fleet_common.broker.session import Connection
 
 _LOG = structlog.get_logger()
+_MOST_WAITING: Final = 16
+
+
+def nobody_waits(_name: str) -> None:
+    """Where no slots are waited for."""
 
 
 class Doorbell:
-    """Hears rings for as long as its link lives; a new connection counts as a ring."""
+    """Hears rings for as long as its link lives; a new connection counts as a ring.
 
-    def __init__(self, link: Link, names: Names) -> None:
+    Args:
+        link: The consuming link.
+        names: Of the wake exchange.
+        on_freed: Called on the link's thread with the name of a slot that was given back; must return at once.
+    """
+
+    def __init__(self, link: Link, names: Names, on_freed: Callable[[str], None] = nobody_waits) -> None:
         self._names = names
+        self._on_freed = on_freed
         self._queue = names.doorbell(uuid.uuid4().hex)
         self._rung = threading.Event()
         link.on_open(self._listen)
@@ -52,7 +65,7 @@ class Doorbell:
 
     def _opened(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._closed)
-        arguments = {"x-max-length": 1}
+        arguments = {"x-max-length": _MOST_WAITING}
         channel.queue_declare(
             self._queue, exclusive=True, auto_delete=True, arguments=arguments, callback=partial(self._bind, channel)
         )
@@ -61,7 +74,13 @@ class Doorbell:
         channel.queue_bind(self._queue, self._names.wake, callback=partial(self._consume, channel))
 
     def _consume(self, channel: Channel, _frame: Any) -> None:
-        channel.basic_consume(self._queue, lambda *_: self._rung.set(), auto_ack=True)
+        channel.basic_consume(self._queue, self._heard, auto_ack=True)
+
+    def _heard(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
+        if body:
+            self._on_freed(body.decode(errors="replace"))
+        else:
+            self._rung.set()
 
     def _closed(self, _channel: Channel, reason: BaseException) -> None:
         self._rung.set()

@@ -21,7 +21,7 @@ import structlog
 from fleet_common.broker.channels import Channel
 from fleet_common.broker.costs import cost_of
 from fleet_common.broker.deliveries import Delivery, Origin, delivery_from
-from fleet_common.broker.doorbell import Doorbell
+from fleet_common.broker.doorbell import Doorbell, nobody_waits
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused
 from fleet_common.broker.fairness import Turns, always
 from fleet_common.broker.link import Link
@@ -44,6 +44,7 @@ class LaneSource:
         names: Of the queues.
         lanes: Lanes to take from, at least one.
         is_open: Whether a lane may be taken from just now, asked anew before every look; must return at once.
+        on_freed: Called on the link's thread with the name of a slot that somebody gave back; must return at once.
         poll_seconds: How often an idle worker looks without hearing the doorbell.
         clock: For deadlines.
     """
@@ -55,6 +56,7 @@ class LaneSource:
         lanes: Sequence[str],
         *,
         is_open: Callable[[str], bool] = always,
+        on_freed: Callable[[str], None] = nobody_waits,
         poll_seconds: float = 2.0,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -64,7 +66,7 @@ class LaneSource:
         self._is_open = is_open
         self._poll_seconds = poll_seconds
         self._clock = clock
-        self._bell = Doorbell(link, names)
+        self._bell = Doorbell(link, names, on_freed)
         self._woken = threading.Event()
         self._complaints: dict[str, int] = {}
         self._scout: Channel = None

@@ -26,6 +26,7 @@ from fleet_common.broker.channels import Channel, close
 from fleet_common.broker.failures import BrokerFailure, BrokerRefused, BrokerUnavailable
 from fleet_common.broker.inspect import queue_depth
 from fleet_common.broker.leases import Lease, Patience
+from fleet_common.broker.line import Line
 from fleet_common.broker.link import Link
 from fleet_common.broker.names import Names
 from fleet_common.broker.promises import Promise, fail, keep, meaning
@@ -66,7 +67,6 @@ class Locks:
         names: Tell slots from locks.
         timing: Waits.
         clock: For deadlines and proofs.
-        pause: Sleeps between two rounds over busy slots.
     """
 
     def __init__(
@@ -76,13 +76,12 @@ class Locks:
         names: Names | None = None,
         timing: Timing | None = None,
         clock: Clock = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._link = link
         self._names = names or Names()
         self._timing = timing or Timing()
         self._clock = clock
-        self._pause = pause
+        self._line = Line()
         self._guard = threading.Lock()
         self._leases: dict[str, Lease] = {}
         self._no_new_slot_before = clock()
@@ -104,25 +103,28 @@ class Locks:
         Args:
             names: The slots, tried in random order.
             deadline_seconds: How long to wait at most; times without a connection count.
-            stop: Asked between two rounds, about twice a second; True ends the wait.
+            stop: Asked between two rounds, at least about twice a second; True ends the wait.
 
         Raises:
             Transient: None was free by the deadline, or ``stop`` said so.
             NeedsOperator: A queue of that name is no slot.
         """
-        deadline = Deadline(deadline_seconds, self._clock)
-        while True:
-            lease = self._one_round(names)
-            if lease is not None:
-                return lease
-            if stop():
-                raise Transient(Reason.DRAINING, f"stopped waiting for one of {len(names)} slots like {names[0]}")
-            if deadline.over:
-                raise Transient(
-                    Reason.OMERO_BUSY, f"none of {len(names)} slots like {names[0]} was free for {deadline_seconds:g} s"
-                )
-            pause_seconds = self._timing.retry_seconds * random.uniform(0.5, 1.5)  # noqa: S311  spreads load
-            self._pause(min(pause_seconds, deadline.left_seconds))
+        deadline, wanted = Deadline(deadline_seconds, self._clock), names
+        with self._line.stand(names) as waiter:
+            while True:
+                lease = self._one_round(wanted)
+                if lease is not None:
+                    return lease
+                if stop():
+                    raise Transient(Reason.DRAINING, f"stopped waiting for one of {_told(names)}")
+                if deadline.over:
+                    raise Transient(Reason.OMERO_BUSY, f"none of {_told(names)} was free for {deadline_seconds:g} s")
+                pause_seconds = self._timing.retry_seconds * random.uniform(0.5, 1.5)  # noqa: S311  spreads load
+                wanted = waiter.wait(min(pause_seconds, deadline.left_seconds))
+
+    def freed(self, name: str) -> None:
+        """Note that somebody gave a slot or lock back: who waits longest for it tries at once. From any thread."""
+        self._line.freed(name)
 
     def try_one_of(self, names: Sequence[str]) -> Lease | None:
         """Take any one of several slots or locks if one is free now; None when all are taken.
@@ -282,3 +284,7 @@ class Locks:
 
         channel.add_on_close_callback(lambda *_: keep(promise, None))
         channel.queue_delete(lease.name, callback=deleted)
+
+
+def _told(names: Sequence[str]) -> str:
+    return f"{len(names)} slots like {names[0]}"

@@ -171,9 +171,12 @@ class Publisher:
         else:
             self._best_effort.offer(message)
 
-    def ring(self) -> None:
-        """Ring the doorbell of idle workers; without effect while the broker is not there."""
-        self._best_effort.offer(Outgoing(self.names.wake, "", b"", mandatory=False, persistent=False))
+    def ring(self, freed: str = "") -> None:
+        """Ring the doorbell of idle workers, or of those who wait for the slot that was given back; never waits.
+
+        Without effect while the broker is not there.
+        """
+        self._best_effort.offer(Outgoing(self.names.wake, "", freed.encode(), mandatory=False, persistent=False))
 
     def _telling(self, event: Event, *, required: bool) -> Outgoing:
         return Outgoing(

@@ -96,6 +96,7 @@ def register(
     check_paths(spec)
     for attempt in range(1, TRIES + 1):
         registration = str(uuid.uuid4())
+        _log.debug("importFileset is called", source=spec.source, attempt=attempt)
         try:
             with translated(f"the registration of {spec.source}"):
                 process = connection.repository.importFileset(_fileset(spec, registration), _settings(spec))
@@ -132,9 +133,9 @@ def _fileset(spec: ImportSpec, registration: str) -> Any:
     annotation.ns = omero.rtypes.rstring(NAMESPACE)
     annotation.mapValue = named_values(_key(spec, registration).items())
     fileset.linkAnnotation(annotation)
-    return fileset
     if spec.transfer is Transfer.LN_S:
         fileset.linkAnnotation(transfer_annotation())
+    return fileset
 
 
 def _key(spec: ImportSpec, registration: str) -> dict[str, str]:
@@ -146,8 +147,8 @@ def _key(spec: ImportSpec, registration: str) -> dict[str, str]:
         "source": spec.source,
         "format": spec.format,
         "skip": ",".join(spec.skip),
-        "registration": registration,
         "transfer": spec.transfer.value,
+        "registration": registration,
     }
 
 
