@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pytest
 
 from fleet_common.errors import Permanent, Reason, RequestError, UsageError
+from fleet_common.plates import Plate, Sizes, plate_format
 from fleet_common.settings import ScanSettings
-from fleet_common.storage import Share
+from fleet_common.storage import Share, ShareReader
 from fleet_worker.scan import Launch, Limits, Refused, Scanned, Scanner, launching
 from fleet_worker.scan.groups import GROUP
-from fleet_worker.scanning import ask_about, read_group, scanner_of
+from fleet_worker.scanning import ask_about, read_group, scanner_of, with_images
 from support import fake_reader
 
 
@@ -104,6 +106,37 @@ def test_a_worker_without_bioformats_refuses(share: Share) -> None:
 def test_a_refusal_is_an_answer_too(scanner: Scanner, share: Share) -> None:
     """A scan goes on after it."""
     assert isinstance(ask_about(scanner, share, "run/unknown.txt", go_on), Refused)
+
+
+class TestContainers:
+    """What only Bio-Formats knows of a file that holds all images."""
+
+    def container(self, share: Share, name: str) -> Plate:
+        """A container as its format reads it."""
+        (share.root / f"run/{name}.czi").write_bytes(b"ZISRAWFILE")
+        with ShareReader(share) as reader:
+            return plate_format("container").read(PurePosixPath(f"run/{name}.czi"), reader)
+
+    def test_its_images_are_known_once_bioformats_was_asked(self, scanner: Scanner, share: Share) -> None:
+        """They are compared with OMERO's after the import."""
+        plate = self.container(share, "cells")
+        assert with_images(scanner, share, plate, go_on) == replace(plate, images=(Sizes(8, 6, 1, 2, 1),))
+
+    @pytest.mark.parametrize("name", ["unknown", "broken", "hang", "die"])
+    def test_what_nobody_can_tell_is_left_to_the_server(self, scanner: Scanner, share: Share, name: str) -> None:
+        """Its Bio-Formats may be another one; a refusal of this one is no verdict."""
+        plate = self.container(share, name)
+        assert with_images(scanner, share, plate, go_on) is plate
+
+    def test_a_worker_without_bioformats_imports_it_all_the_same(self, share: Share) -> None:
+        """Nothing is expected of it then."""
+        plate = self.container(share, "cells")
+        assert with_images(None, share, plate, go_on) is plate
+
+    def test_a_plate_whose_format_knows_its_sizes_is_not_asked_about(self, scanner: Scanner, share: Share) -> None:
+        """The vendor's index is the contract."""
+        plate = Plate("harmony", "run/hang.tif", "", ("run/hang.tif",))
+        assert with_images(scanner, share, plate, go_on) is plate
 
 
 class TestSettings:

@@ -42,7 +42,7 @@ from fleet_worker.readercheck import check_reader
 from fleet_worker.reconcile import Plan, Step, elect, plan
 from fleet_worker.reporting import Reporter
 from fleet_worker.sampling import choose, look
-from fleet_worker.scanning import read_group
+from fleet_worker.scanning import read_group, with_images
 from fleet_worker.serverside import ServerSide
 from fleet_worker.slots import asking, slot
 from fleet_worker.verification import verify
@@ -90,7 +90,9 @@ class Attempt:
 
     def _find_files(self) -> FilesHere:
         ask = partial(read_group, self._parts.scanner, stop=self._check)
-        return find_files(self._request, self._parts.shares, ask)
+        found = find_files(self._request, self._parts.shares, ask)
+        plate = with_images(self._parts.scanner, found.share, found.plate, self._check)
+        return replace(found, plate=plate)
 
     @contextmanager
     def _session(self, owner: OwnerIds) -> Iterator[OwnerSession]:

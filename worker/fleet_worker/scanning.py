@@ -10,13 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePath
 
+import structlog
+
 from fleet_common.errors import Reason, failure
 from fleet_common.plates import Plate
+from fleet_common.plates.container import ContainerFormat
 from fleet_common.settings import ScanSettings
 from fleet_common.storage import Share, open_regular
 from fleet_worker.scan import Limits, Refusal, Refused, Scanned, Scanner, bioformats
 from fleet_worker.scan.answers import Answer
 from fleet_worker.scan.groups import plate_of
+
+_LOG = structlog.get_logger()
 
 
 def scanner_of(settings: ScanSettings) -> Scanner | None:
@@ -68,6 +73,23 @@ def read_group(scanner: Scanner | None, share: Share, path: str, stop: Callable[
         return plate_of(path, answer)
     reason = Reason.UNKNOWN_FORMAT if answer.why is Refusal.UNKNOWN else Reason.READER_FAILED
     raise failure(reason, f"{path}: {answer.why.sentence}{f': {answer.text}' if answer.text else ''}")
+
+
+def with_images(scanner: Scanner | None, share: Share, plate: Plate, stop: Callable[[], None]) -> Plate:
+    """A container with the sizes of its images, which no plate format knows; any other plate as it is.
+
+    So is one that this Bio-Formats refuses: that of the server, perhaps another version, has the last word.
+
+    Raises:
+        RequestError: As ``stop`` raises, or the file has gone.
+    """
+    if scanner is None or plate.format != ContainerFormat.name:
+        return plate
+    answer = ask_about(scanner, share, plate.entry, stop)
+    if isinstance(answer, Scanned):
+        return replace(plate, images=answer.sizes)
+    _LOG.warning("sizes of a container are not known", file=plate.entry, why=answer.why, text=answer.text)
+    return plate
 
 
 def _relative(file: str, root: PurePath) -> str:
