@@ -89,7 +89,8 @@ def _write(sink: socket.socket, under_way: queue.Queue[tuple[float, bytes]]) -> 
         while (piece := under_way.get())[1]:
             time.sleep(max(0.0, piece[0] - time.monotonic()))
             sink.sendall(piece[1])
-    _break(sink)
+        # The other direction may go on.
+        sink.shutdown(socket.SHUT_WR)
 
 
 def _break(one: socket.socket) -> None:

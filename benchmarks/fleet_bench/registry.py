@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fleet_bench import around
 from fleet_bench.cases import best, big, inplace, latency, many, plate, singles
 from fleet_bench.model import Case
 
@@ -15,6 +16,7 @@ CASES: Final[tuple[Case, ...]] = (
     *big.CASES,
     *inplace.CASES,
     *latency.CASES,
+    *around.CASES,
 )
 
 
