@@ -35,6 +35,7 @@ from fleet_producer.watch.store import Store
 from fleet_producer.watch.tree import list_plate, pattern_of
 from fleet_producer.watch.watcher import Watcher
 from fleet_stack.plates import PlateSpec, make_plate
+from fleet_stack.processes import most_memory_bytes
 
 FILES = 900_000
 PLATES = 500
@@ -42,7 +43,6 @@ FILES_PER_FOLDER = 30_000
 ROUNDS = 3
 REST_SECONDS = 60.0
 RESULT = Path(__file__).parents[1] / "build" / "watching.json"
-_KILOBYTE = 1024
 Answer = TypeVar("Answer")
 
 
@@ -122,18 +122,11 @@ def _looked(root: Path) -> tuple[float, int, int]:
 
 def look_once(root: Path) -> None:
     """The measured process: one look, told as JSON."""
-    before = _most_bytes()
+    before = most_memory_bytes()
     share, names = Share("benchmark", root.parent), pattern_of(TEMPORARY_NAMES)
     listing, seconds = _timed(lambda: list_plate(share, PurePosixPath(root.name), names))
-    told = {"seconds": seconds, "memory_bytes": _most_bytes() - before, "files": listing.files}
+    told = {"seconds": seconds, "memory_bytes": most_memory_bytes() - before, "files": listing.files}
     sys.stdout.write(json.dumps(told))
-
-
-def _most_bytes() -> int:
-    """The most memory that this process ever had; ``ru_maxrss`` would be that of the process that started it, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * _KILOBYTE
 
 
 def _find(root: Path) -> int:
@@ -182,7 +175,7 @@ def rest_once(root: Path, plates: int) -> None:
         "first_seconds": first,
         "round_seconds": statistics.median(rounds[1:]),
         "cpu_share": share,
-        "memory_bytes": _most_bytes(),
+        "memory_bytes": most_memory_bytes(),
     }
     sys.stdout.write(json.dumps(told))
 

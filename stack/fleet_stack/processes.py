@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.05
 KILL_PATIENCE_SECONDS: Final = 10.0
+_KILOBYTE: Final = 1024
 # Positions after the name in /proc/PID/stat, see proc(5).
 STATE_FIELD: Final = 0
 THREADS_FIELD: Final = 17
@@ -49,6 +50,13 @@ def identity_in(stat: str) -> str | None:
     fields = tail.split()
     over = fields[STATE_FIELD] in {"Z", "X"} and int(fields[THREADS_FIELD]) <= 1
     return None if over else f"{head.split()[0]}/{fields[START_TIME_FIELD]}"
+
+
+def most_memory_bytes() -> int:
+    """The most memory that this process ever had; ``ru_maxrss`` would be that of the process that started it, too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * _KILOBYTE
 
 
 def is_running(process: str | None) -> bool:

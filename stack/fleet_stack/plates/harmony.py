@@ -8,6 +8,7 @@ same bytes. One call writes with two threads of its own and waits for them. :mod
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,13 @@ _WRITERS: Final = 2
 _NAMESPACE_OF_IDS: Final = uuid.UUID("5f3f5a52-5a0b-4c7a-9c6e-2f9f0d3f8f11")
 
 
-def make_plate(root: Path, spec: PlateSpec) -> MadePlate:
+def make_plate(root: Path, spec: PlateSpec, write_images: Callable[[MadePlate], None] | None = None) -> MadePlate:
     """Write a measurement below ``root``, over what is there of the same name.
+
+    Args:
+        root: Where.
+        spec: What.
+        write_images: Writes the images; each is another one when it is left out.
 
     Raises:
         StackError: The spec makes no plate.
@@ -42,7 +48,7 @@ def make_plate(root: Path, spec: PlateSpec) -> MadePlate:
         rows=rows,
         columns=columns,
     )
-    _write_tiffs(plate)
+    (write_images or _write_tiffs)(plate)
     write_index(plate)
     return plate
 

@@ -1,0 +1,42 @@
+"""Many single images, written once, and submitted as a user does. Threading: one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from fleet_bench.stage import GROUP, LANE, USER
+from fleet_stack.console import StackError
+from fleet_stack.fleet import Fleet
+from fleet_stack.plates import tiff
+
+_PIXELS: Final = 64
+
+
+def singles(share: Path, count: int) -> list[Path]:
+    """So many TIFFs of 8 kB; those that are there already are taken as they are."""
+    folder = share / "singles"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"image {number:04d}.tif" for number in range(count)]
+    for number, file in enumerate(files):
+        if not file.exists():
+            tiff(file, size=_PIXELS, seed=number)
+    return files
+
+
+def words(files: Sequence[Path], dataset: int, *options: str) -> tuple[str, ...]:
+    """The command that submits these files, each as a request of its own, also where they were imported before."""
+    target = ("--target", f"Dataset:id:{dataset}", "--user", USER, "--group", GROUP)
+    return ("submit", *map(str, files), *target, "--again", *options)
+
+
+def submit(fleet: Fleet, files: Sequence[Path], dataset: int, *options: str) -> None:
+    """Submit them, and return when the broker has them all.
+
+    Raises:
+        StackError: Something was refused.
+    """
+    done = fleet.run(LANE, *words(files, dataset, *options))
+    if done.returncode:
+        raise StackError(f"submit ended with {done.returncode}: {done.stderr[-2000:]}")
