@@ -213,6 +213,17 @@ class TestClasses:
         assert claim == {"claimName": "omero-data"}
         assert pod["securityContext"]["supplementalGroups"] == [30001, 30002, 2000]
 
+    def test_files_that_are_not_the_fleets_are_not_given_to_its_group(self) -> None:
+        """Given a pod that writes to a volume of OMERO's, then it has no fsGroup: NFS and Ceph drivers would obey it."""
+
+        def said(component: str) -> tuple[object, object]:
+            pod = pod_of(case("full"), component)
+            (mode,) = (one["projected"]["defaultMode"] for one in pod["volumes"] if "projected" in one)
+            return pod["securityContext"].get("fsGroup"), mode
+
+        assert said("worker-inplace") == (None, 0o444)
+        assert said("worker") == (20002, 0o440)
+
     def test_other_workers_do_not_see_the_repository(self) -> None:
         pod = pod_of(case("full"), "worker")
         assert not any(mount["mountPath"] == "/OMERO" for mount in pod["containers"][0]["volumeMounts"])

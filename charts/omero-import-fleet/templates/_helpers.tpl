@@ -65,7 +65,15 @@ which has from `worker` what it does not say. Read it with fromJson.
 {{- $lanes | toJson -}}
 {{- end -}}
 
-{{/* What every pod has: Pod Security "restricted". Takes a dictionary: root, groups (more of them), token (of the cluster). */}}
+{{/* Whether a class of workers writes to volumes that are not the fleet's; empty when not. Takes its values. */}}
+{{- define "fleet.writes" -}}
+{{- range .extraMounts }}{{ if not (dig "readOnly" true .) }}yes{{ end }}{{ end -}}
+{{- end -}}
+
+{{/*
+What every pod has: Pod Security "restricted". Takes a dictionary: root, groups (more of them), token (of the cluster),
+writes (see fleet.writes): storage drivers would give all files of such a volume to the fsGroup of the pod.
+*/}}
 {{- define "fleet.podSecurity" -}}
 {{- $security := .root.Values.security -}}
 automountServiceAccountToken: {{ .token | default false }}
@@ -74,8 +82,10 @@ securityContext:
   runAsNonRoot: true
   runAsUser: {{ $security.userId | int64 }}
   runAsGroup: {{ $security.groupId | int64 }}
+  {{- if not .writes }}
   fsGroup: {{ $security.groupId | int64 }}
   fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
   {{- with concat $security.supplementalGroups (.groups | default list) }}
   supplementalGroups:
     {{- range . }}
@@ -180,7 +190,8 @@ A container of the fleet. Takes a dictionary: root, name, args, resources, and o
 
 {{/*
 The volumes with settings and passwords. Takes a dictionary: root, settings (name of the ConfigMap), secret and key (of
-the broker's password), asked (what to say when the Secret is not named), omero (whether it logs in there).
+the broker's password), asked (what to say when the Secret is not named), omero (whether it logs in there), writes (see
+fleet.writes).
 */}}
 {{- define "fleet.volumes" -}}
 {{- $values := .root.Values -}}
@@ -192,8 +203,8 @@ the broker's password), asked (what to say when the Secret is not named), omero 
     sizeLimit: 512Mi
 - name: secrets
   projected:
-    # Readable by the group of the container, which is the volume's.
-    defaultMode: 0440
+    # Readable by the group of the container, which is the volume's; by all in the container of a pod without fsGroup.
+    defaultMode: {{ if .writes }}0444{{ else }}0440{{ end }}
     sources:
       - secret:
           name: {{ required .asked .secret }}
@@ -229,7 +240,7 @@ the broker's password), asked (what to say when the Secret is not named), omero 
 {{- define "fleet.workerVolumes" -}}
 {{- $asked := "broker.existingSecret: name the Secret with the password of broker.user" -}}
 {{- $broker := .root.Values.broker -}}
-{{- include "fleet.volumes" (dict "root" .root "settings" .settings "secret" $broker.existingSecret "key" $broker.passwordKey "asked" $asked "omero" true) -}}
+{{- include "fleet.volumes" (dict "root" .root "settings" .settings "secret" $broker.existingSecret "key" $broker.passwordKey "asked" $asked "omero" true "writes" .writes) -}}
 {{- end -}}
 
 {{- define "fleet.topologyVolumes" -}}
