@@ -29,7 +29,7 @@ LANE_RULES = {
 }
 
 
-LAST: Final = ("test_lost_outcome.py", "test_tls.py", "test_outages.py")
+LAST: Final = ("test_lost_outcome.py", "test_inplace.py", "test_tls.py", "test_outages.py")
 """Run after all others, in this order: these delete the event log, end the shared workers, and stop the servers."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from pydantic import BaseModel
@@ -24,8 +24,8 @@ from support.chart import (
 )
 
 # What the chart leaves at the default: a host's own name, what belongs to producers, what never stands in a file, and
-# scans, for which an image needs Java and Bio-Formats: one that has them names them in its own environment.
-NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify"}
+# imports in place where a class does none.
+NOT_IN_THE_FILE = {"broker.password", "omero.password", "worker.name", "producer", "watch", "notify", "in_place"}
 
 
 @pytest.fixture(params=CASES)
@@ -94,6 +94,16 @@ def test_a_class_of_workers_serves_its_own_lanes_and_has_the_rest_from_worker(tm
     assert worker.lanes.keys() == {"phenix1", "confocal"}
     assert (worker.grace_seconds, inplace.grace_seconds) == (43200, 3600)
     assert inplace.retry_jitter == worker.retry_jitter == 0.5
+
+
+def test_only_a_class_that_says_so_imports_in_place(tmp_path: Path) -> None:
+    """And where the volume is mounted is where the worker makes links."""
+    worker, inplace = (loaded(case("full"), tmp_path, one).in_place for one in ("worker", "worker-inplace"))
+    mounts = container_of(case("full"), "worker-inplace")["volumeMounts"]
+
+    assert worker.shares == {}
+    assert inplace.shares == {"hcs_old": PurePosixPath("/data/hcs_old")}
+    assert str(inplace.repository) in {mount["mountPath"] for mount in mounts if not mount.get("readOnly")}
 
 
 def test_topology_and_exporter_know_the_lanes_of_all_classes(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ chart_readme: Any = module_of(TOOL)
         {"worker": {"extraMounts": {"data": {"existingClaim": "a", "mountPath": "data"}}}},
         {"worker": {"resources": {"cpu": "1"}}},
         {"workerClasses": {"inplace": {"replicas": 1}}},
+        {"worker": {"inPlace": {"shares": {"hcs": "data/hcs"}}}},
+        {"worker": {"inPlace": {"mount": "/repository"}}},
         {"workerClasses": {"Inplace": {"lanes": {}}}},
         {"workerClasses": {"exporter": {"lanes": {}}}},
         {"exporter": {"replicaCount": 2}},

@@ -59,6 +59,12 @@ answer_seconds = {{ .answerSeconds | int64 }}
 network = {{ .network | toJson }}
 {{- end }}
 {{- end }}
+{{- with .worker.inPlace }}
+{{- if .shares }}
+
+{{ toToml (dict "in_place" (dict "repository" (required "inPlace.repository: say where OMERO's managed repository is mounted" .repository) "shares" .shares)) | trim }}
+{{- end }}
+{{- end }}
 
 [exporter]
 interval_seconds = {{ $values.exporter.intervalSeconds | int64 }}
