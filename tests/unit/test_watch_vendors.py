@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from fleet_producer.completeness import State
 from support.growing import SPEC, Growing, orders
 from support.kits import KITS
 from support.watching import DEADLINE_SECONDS, SETTLE_SECONDS, Bench
@@ -88,6 +89,22 @@ def _gone(growing: Growing, course: st.DataObject) -> list[Path]:
 def _restarted(bench: Bench, course: st.DataObject) -> None:
     if course.draw(st.integers(0, 9)) == 0:
         bench.restart()
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_a_file_that_appears_after_the_settle_time_publishes_nothing_again(bench: Bench, kit: str) -> None:
+    """Given a plate that was published and a file that comes later, then it is one request, also after a restart."""
+    growing = growing_in(bench, kit)
+    for file in growing.made.files:
+        growing.write(file)
+    bench.watch(300)
+    late = growing.there(max(growing.made.images.values()))
+    late.with_name(f"later-{late.name}").write_bytes(late.read_bytes())
+    bench.watch(2000)
+    bench.restart()
+    bench.watch(2000)
+    assert len(bench.published) == 1
+    assert bench.only.state is State.PUBLISHED
 
 
 def test_many_vendors_write_at_the_same_time(bench: Bench) -> None:
