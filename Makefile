@@ -12,6 +12,8 @@ BROKER ?= 4.0
 SOAK_MINUTES ?= 20
 SOAK_REQUESTS ?= 300
 SOAK_SEED ?=
+BENCH_CASES ?=
+RUNS ?= 5
 INSTALLED := $(VENV)/.installed
 # Where omero-py puts its temporary files, otherwise below the home folder; it wants the folder to exist.
 export OMERO_TMPDIR := $(CURDIR)/build/omero-tmp
@@ -46,9 +48,15 @@ kube-test: install ## install the chart into a real API server (its programs are
 	$(BIN)/python -m pytest tests/kube
 
 .PHONY: bench
-bench: install ## measure what the documentation states, where it is not part of demo and tests
-	$(BIN)/python benchmarks/listing.py
-	$(BIN)/python benchmarks/watching.py
+bench: install ## measure the fleet beside OMERO's importer, within an hour (BENCH_CASES=many-4x4,big RUNS=5)
+	PYTHONPATH=benchmarks $(BIN)/python -m fleet_bench --runs $(RUNS) $(if $(BENCH_CASES),--cases $(BENCH_CASES))
+	PYTHONPATH=benchmarks $(BIN)/python -m fleet_bench.pages
+	$(if $(BENCH_CASES),,$(BIN)/python benchmarks/listing.py)
+	$(if $(BENCH_CASES),,$(BIN)/python benchmarks/watching.py)
+
+.PHONY: bench-smoke
+bench-smoke: install ## one short comparison, 2 minutes; fails where the fleet is slower than OMERO's importer
+	PYTHONPATH=benchmarks $(BIN)/python -m fleet_bench --smoke --out build/bench-smoke.json
 
 .PHONY: lint
 lint: install ## ruff, mypy, import contracts, generated files up to date
