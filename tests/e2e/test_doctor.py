@@ -26,6 +26,7 @@ def test_a_facility_that_is_well_passes(facility: Facility) -> None:
     assert code == Exit.OK, found
     assert {one["verdict"] for one in found["findings"]} <= {"ok", "warn"}
     assert "import_slots may be 4 at most" in found["slots"]["text"]
+    assert found["size"]["text"].startswith("3 workers with parallel_filesets 2 keep 4 import slots busy")
     assert found["topology"]["verdict"] in {"ok", "warn"}
     assert found["sweep"] is None
 

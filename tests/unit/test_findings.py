@@ -86,6 +86,12 @@ def test_more_slots_than_the_server_bears_are_refused() -> None:
     assert verdicts(ServerLimits(5, 10, 8), OmeroSettings()) == [Verdict.FAIL]
 
 
+def test_the_size_of_the_fleet_follows_from_the_slots() -> None:
+    found = findings.of_size(OmeroSettings(), WorkerSettings())
+    assert found.verdict is Verdict.OK
+    assert found.text.startswith("3 workers with parallel_filesets 2 keep 4 import slots busy; more than 4 only add")
+
+
 def test_space_locks_and_clocks_are_judged() -> None:
     """Each with what to do."""
     assert findings.of_space(5, 6).verdict is Verdict.FAIL

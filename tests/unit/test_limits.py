@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_common.settings import OmeroSettings
-from fleet_worker.limits import AllowedSlots, allowed, pool_needed, slot_problems
+from fleet_common.settings import OmeroSettings, WorkerSettings
+from fleet_worker.limits import AllowedSlots, FleetSize, allowed, fleet_size, pool_needed, slot_problems
 from fleet_worker.omero.serverfacts import ServerLimits
 
 DEFAULT = ServerLimits(min_threads=5, background_threads=10, pool_size=10)
@@ -78,3 +78,24 @@ def test_what_is_allowed_has_no_problem(min_threads: int, background_threads: in
             slot_problems(limits, OmeroSettings(import_slots=most.import_slots + 1, create_slots=create_slots))
             or create_slots < most.create_slots
         )
+
+
+@pytest.mark.parametrize(
+    ("import_slots", "parallel_filesets", "expected"),
+    [
+        (4, 2, FleetSize(workers=3, most_workers=4, most_uploading=8)),
+        (4, 3, FleetSize(workers=2, most_workers=3, most_uploading=8)),
+        (1, 2, FleetSize(workers=1, most_workers=1, most_uploading=8)),
+        (16, 2, FleetSize(workers=12, most_workers=16, most_uploading=8)),
+    ],
+)
+def test_workers_are_a_little_more_than_the_slots_need(
+    import_slots: int, parallel_filesets: int, expected: FleetSize
+) -> None:
+    """So that the next plate is uploaded while the last one is processed."""
+    omero = OmeroSettings(import_slots=import_slots, upload_slots=32)
+    assert fleet_size(omero, WorkerSettings(parallel_filesets=parallel_filesets, parallel_upload=4)) == expected
+
+
+def test_a_worker_that_sends_more_files_than_there_are_slots_is_one_worker_all_the_same() -> None:
+    assert fleet_size(OmeroSettings(upload_slots=4), WorkerSettings(parallel_upload=32)).most_uploading == 1

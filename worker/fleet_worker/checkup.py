@@ -112,6 +112,7 @@ class Checkup:
         yield self._one("space", lambda: findings.of_space(self.gateway.free_bytes(), omero.min_free_bytes))
         yield from self._try("in-place", self._in_place)
         yield from self._try("slots", lambda: findings.of_limits(self.gateway.limits(), omero))
+        yield findings.of_size(omero, self._settings.worker)
         yield self._one("clock", lambda: findings.of_clock(self.gateway.clock_difference_seconds(time.time)))
         yield self._one("folders", self._template)
 

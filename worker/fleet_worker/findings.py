@@ -14,8 +14,8 @@ from typing import Final
 from fleet_common.broker.topology import CONSUMER_TIMEOUT_MILLISECONDS
 from fleet_common.broker.verify import TIMEOUT_HONOURED_SINCE
 from fleet_common.errors import RULES, RequestError
-from fleet_common.settings import OmeroSettings, Settings
-from fleet_worker.limits import DEFAULT_POOL_SIZE, allowed, pool_needed, slot_problems
+from fleet_common.settings import OmeroSettings, Settings, WorkerSettings
+from fleet_worker.limits import DEFAULT_POOL_SIZE, allowed, fleet_size, pool_needed, slot_problems
 from fleet_worker.omero.facts import ServerInfo
 from fleet_worker.omero.serverfacts import ServerLimits
 
@@ -142,6 +142,17 @@ def of_limits(limits: ServerLimits, omero: OmeroSettings) -> tuple[Finding, ...]
             warn("slots", f"{used}; OMERO does not tell its threads", "Compare them with omero.threads.* by hand."),
         )
     return (ok("slots", used + may_be), *_of_pool(limits, omero))
+
+
+def of_size(omero: OmeroSettings, worker: WorkerSettings) -> Finding:
+    """How many workers like this one the server can use."""
+    size = fleet_size(omero, worker)
+    return ok(
+        "size",
+        f"{size.workers} workers with parallel_filesets {worker.parallel_filesets} keep {omero.import_slots} import "
+        f"slots busy; more than {size.most_workers} only add availability, and {size.most_uploading} with "
+        f"parallel_upload {worker.parallel_upload} take all upload slots",
+    )
 
 
 def _of_pool(limits: ServerLimits, omero: OmeroSettings) -> tuple[Finding, ...]:

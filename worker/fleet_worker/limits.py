@@ -1,4 +1,4 @@
-"""How many imports OMERO bears at once: pure arithmetic over what the server says of itself.
+"""How many imports OMERO bears at once, and how many workers that is: pure arithmetic over what the server says.
 
 Measured on servers with default settings (docs/explanation/omero-import.md): as many imports as the server has threads
 for them leave none for anybody else, and every import and every ``importFileset`` may hold two connections to the
@@ -7,10 +7,11 @@ database; where these run out, the whole server stands still for minutes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from fleet_common.settings import OmeroSettings
+from fleet_common.settings import OmeroSettings, WorkerSettings
 from fleet_worker.omero.serverfacts import ServerLimits
 
 DEFAULT_POOL_SIZE: Final = 10
@@ -39,6 +40,35 @@ def allowed(limits: ServerLimits) -> AllowedSlots:
     pairs = limits.pool_size // _CONNECTIONS_EACH
     imports = max(0, pairs - 1 if by_threads is None else min(by_threads, pairs - 1))
     return AllowedSlots(imports, max(0, pairs - imports))
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSize:
+    """How many workers a server can use.
+
+    Attributes:
+        workers: So many keep its import slots busy, for the next filesets are uploaded meanwhile.
+        most_workers: More have nothing to do but to wait, and only add availability.
+        most_uploading: So many may send as many files at once as their settings say, over all.
+    """
+
+    workers: int
+    most_workers: int
+    most_uploading: int
+
+
+def fleet_size(omero: OmeroSettings, worker: WorkerSettings) -> FleetSize:
+    """How many workers with these settings the import slots can use.
+
+    Half as many requests as there are slots are on their way while the slots are taken; as many as there are slots may
+    be, at most (:func:`fleet_worker.slots.slot_count`, ``staged``).
+    """
+    slots = omero.import_slots
+    return FleetSize(
+        workers=math.ceil((slots + slots / 2) / worker.parallel_filesets),
+        most_workers=math.ceil(2 * slots / worker.parallel_filesets),
+        most_uploading=max(1, omero.upload_slots // worker.parallel_upload),
+    )
 
 
 def pool_needed(omero: OmeroSettings) -> int:
