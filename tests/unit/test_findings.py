@@ -70,6 +70,15 @@ def test_more_than_sudo_is_more_than_needed(privileges: tuple[str, ...], verdict
     assert findings.of_account(ServerInfo("5.6.3", (), privileges), "importer").verdict is verdict
 
 
+@pytest.mark.parametrize(("known", "verdict"), [("hcs", Verdict.OK), ("confocal", Verdict.FAIL)])
+def test_a_share_that_is_imported_in_place_has_a_path_here(known: str, verdict: Verdict) -> None:
+    """Beside the one that OMERO sees."""
+    place = {"repository": "/OMERO/ManagedRepository", "shares": {"hcs": "/data/hcs"}}
+    settings = Settings.model_validate({"in_place": place, "shares": {known: "/mnt"}})
+    (found,) = findings.of_in_place(settings)
+    assert (found.verdict, "hcs" in found.text) == (verdict, True)
+
+
 def verdicts(limits: ServerLimits, omero: OmeroSettings) -> list[Verdict]:
     """Of everything that is said about slots."""
     return [one.verdict for one in findings.of_limits(limits, omero)]
