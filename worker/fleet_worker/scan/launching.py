@@ -2,7 +2,7 @@
 
 A reader parses files that anybody may have written, in Java that is twenty years old. So the child has
 
-- a bounded heap, and ends where that is full (``-Xmx``, ``ExitOnOutOfMemoryError``);
+- bounded memory, heap and beside it, and ends where that is full (``-Xmx``, ``ExitOnOutOfMemoryError``);
 - a folder for its temporary files, which is removed with it;
 - nothing of the worker's environment, where secrets may be, and no descriptor but its pipes;
 - no network: it can open no socket of any kind (:mod:`offline`).
@@ -29,6 +29,9 @@ from fleet_common.errors import UsageError
 
 _LOG = structlog.get_logger()
 _PROBE_SECONDS: Final = 10.0
+_CLASSES_MB: Final = 256
+"""Twice what compiler and readers need."""
+_BUFFERS_MB: Final = 64
 _OFFLINE: Final = (sys.executable, "-I", str(files(__package__).joinpath("offline.py")))
 
 
@@ -94,6 +97,8 @@ def java_command(java: str, jar: Path, limits: Limits) -> Sequence[str]:
     return (
         java,
         f"-Xmx{limits.memory_mb}m",
+        f"-XX:MaxMetaspaceSize={_CLASSES_MB}m",
+        f"-XX:MaxDirectMemorySize={_BUFFERS_MB}m",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:+UseSerialGC",
         "-XX:-UsePerfData",
