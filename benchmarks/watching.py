@@ -1,9 +1,12 @@
-r"""What a watch costs: one look at 900,000 files beside ``find``, and 500 published plates at rest.
+r"""What a watch costs: 900,000 files in one plate beside ``find``, and 500 published plates at rest.
 
-``python benchmarks/watching.py``; ``--files`` and ``--plates`` for other sizes. The look is measured in a process of
-its own, in turn with ``find -printf '%p %s %T@\n'`` on the same tree: the answer is the median of the ratios, and the
-most memory that the process had, less what it had before. The plates at rest are watched for a minute with the default
-settings: the answer is the time of a round and the share of one core. Printed and written to ``build/watching.json``.
+``python benchmarks/watching.py``; ``--files`` and ``--plates`` for other sizes. The plate is a time-lapse of 384 wells
+x 9 sites x 5 waves. Measured are one listing of it, which is all that a look does while nothing has changed, and one
+whole look, which also asks for the format, reads the index, and finds each listed file with its size. Each is done in a
+process of its own, in turn with ``find -printf '%p %s %T@\n'`` on the same tree: the answer is the median of the
+ratios, and the most memory that the process had, less what it had before. The plates at rest are watched for half a
+minute with the default settings: the answer is the time of a round and the share of one core. Printed and written to
+``build/watching.json``.
 """
 
 from __future__ import annotations
@@ -31,31 +34,36 @@ from fleet_common.watching import TEMPORARY_NAMES, PlateRule, WatchedFolder, Wat
 from fleet_producer.completeness import State
 from fleet_producer.spool import Spool
 from fleet_producer.watch.assembling import World, assemble
+from fleet_producer.watch.finding import Candidate
+from fleet_producer.watch.looking import Glass, Observer
 from fleet_producer.watch.store import Store
 from fleet_producer.watch.tree import list_plate, pattern_of
 from fleet_producer.watch.watcher import Watcher
 from fleet_stack.plates import PlateSpec, make_plate
+from fleet_stack.plates.imagexpress import Options, htd
 from fleet_stack.processes import most_memory_bytes
 
 FILES = 900_000
 PLATES = 500
-FILES_PER_FOLDER = 30_000
-ROUNDS = 3
-REST_SECONDS = 60.0
+WELLS, SITES, WAVES = 384, 9, 5
+PER_TIME_POINT = WELLS * SITES * WAVES
+COLUMNS = 24
+ROUNDS = 2
+REST_SECONDS = 30.0
 RESULT = Path(__file__).parents[1] / "build" / "watching.json"
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at a tree of many files.
+    """One way to look at a plate of many files.
 
     Attributes:
         files: How many both counted.
         look_seconds: Median of ours.
         find_seconds: Median of ``find``.
         ratio: Median of ours by theirs, round by round.
-        memory_bytes: What the look needed at most, on top of the process.
+        memory_bytes: What it needed at most, on top of the process.
     """
 
     files: int
@@ -86,24 +94,35 @@ class Rest:
     memory_bytes: int
 
 
-def make_tree(root: Path, files: int) -> None:
-    """Make sparse files with names such as a plate has."""
-    for number in range(files):
-        folder = root / f"TimePoint_{number // FILES_PER_FOLDER + 1:03d}"
-        if number % FILES_PER_FOLDER == 0:
-            folder.mkdir(parents=True)
-        place = number % FILES_PER_FOLDER
-        with (folder / f"P1_{place // 24:04d}_s{place % 24}_w1_{number:08X}.TIF").open("wb") as file:
-            file.truncate(number % 5000 + 1)
+def make_tree(root: Path, files: int) -> Path:
+    """Make a plate of so many sparse files at least, with an index that lists them; its folder."""
+    spec = PlateSpec(name="P1", wells=WELLS, fields=SITES, channels=WAVES, timepoints=-(-files // PER_TIME_POINT))
+    plate = root / spec.name
+    for time_point in range(spec.timepoints):
+        folder = plate / f"TimePoint_{time_point + 1}"
+        folder.mkdir(parents=True)
+        for place in range(PER_TIME_POINT):
+            with (folder / _name(place)).open("wb") as file:
+                file.truncate(place % 5000 + 1)
+    (plate / "P1.HTD").write_text(htd(spec, Options(folders=True), "benchmark"))
+    return plate
 
 
-def compare(root: Path, rounds: int = ROUNDS) -> Look:
+def _name(place: int) -> str:
+    """The name of a plane of one time point."""
+    well, image = divmod(place, SITES * WAVES)
+    site, wave = divmod(image, WAVES)
+    row, column = divmod(well, COLUMNS)
+    return f"P1_{chr(ord('A') + row)}{column + 1:02d}_s{site + 1}_w{wave + 1}.TIF"
+
+
+def compare(plate: Path, how: str, rounds: int = ROUNDS) -> Look:
     """Measure both in turn; the first round, in which the file system warms up, does not count."""
     pairs: list[tuple[float, float]] = []
     memories, counts = [], set()
     for _ in range(rounds + 1):
-        seconds, memory, count = _looked(root)
-        found, theirs = _timed(lambda: _find(root))
+        seconds, memory, count = _looked(plate, how)
+        found, theirs = _timed(lambda: _find(plate))
         pairs.append((seconds, theirs))
         memories.append(memory)
         counts |= {count, found}
@@ -114,19 +133,31 @@ def compare(root: Path, rounds: int = ROUNDS) -> Look:
     return Look(counts.pop(), statistics.median(ours), statistics.median(find), ratio, max(memories))
 
 
-def _looked(root: Path) -> tuple[float, int, int]:
-    command = [sys.executable, __file__, "--look", str(root)]
+def _looked(plate: Path, how: str) -> tuple[float, int, int]:
+    command = [sys.executable, __file__, f"--{how}", str(plate)]
     told = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     return told["seconds"], told["memory_bytes"], told["files"]
 
 
-def look_once(root: Path) -> None:
+def look_once(plate: Path, look: Callable[[Share, PurePosixPath], int]) -> None:
     """The measured process: one look, told as JSON."""
     before = most_memory_bytes()
-    share, names = Share("benchmark", root.parent), pattern_of(TEMPORARY_NAMES)
-    listing, seconds = _timed(lambda: list_plate(share, PurePosixPath(root.name), names))
-    told = {"seconds": seconds, "memory_bytes": most_memory_bytes() - before, "files": listing.files}
-    sys.stdout.write(json.dumps(told))
+    share = Share("benchmark", plate.parent)
+    files, seconds = _timed(lambda: look(share, PurePosixPath(plate.name)))
+    sys.stdout.write(json.dumps({"seconds": seconds, "memory_bytes": most_memory_bytes() - before, "files": files}))
+
+
+def list_only(share: Share, folder: PurePosixPath) -> int:
+    """What a look does while nothing has changed."""
+    return list_plate(share, folder, pattern_of(TEMPORARY_NAMES)).files
+
+
+def look_whole(share: Share, folder: PurePosixPath) -> int:
+    """What it does when something has; how many files the index lists, which must all be there."""
+    look = Observer(Glass(share, pattern_of(TEMPORARY_NAMES))).look(Candidate(share.name, folder)).look
+    if look.unreadable or look.lacking:
+        raise SystemExit(f"the plate is not what was made: {look.unreadable or look.absent[:3]}")
+    return look.listed
 
 
 def _find(root: Path) -> int:
@@ -220,16 +251,23 @@ def _cpu_share(watcher: Watcher) -> float:
     return (time.process_time() - before) / (time.perf_counter() - began)
 
 
-def report(look: Look, at_rest: Rest) -> str:
-    """Write both to ``build/watching.json`` and return them as two sentences."""
+def report(listing: Look, whole: Look, at_rest: Rest) -> str:
+    """Write all to ``build/watching.json`` and return them as sentences."""
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({"look": asdict(look), "rest": asdict(at_rest)}, indent=2) + "\n", encoding="utf-8")
+    told = {"listing": asdict(listing), "look": asdict(whole), "rest": asdict(at_rest)}
+    RESULT.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return (
-        f"{look.files} files in one tree: looked at in {look.look_seconds:.2f} s, find takes "
-        f"{look.find_seconds:.2f} s, ratio {look.ratio:.2f}; {look.memory_bytes / 1e6:.1f} MB more memory\n"
+        f"{_sentence(listing, 'listed')}\n{_sentence(whole, 'looked at, index and all,')}\n"
         f"{at_rest.plates} published plates with {at_rest.files} files: a round takes "
         f"{at_rest.round_seconds * 1e3:.0f} ms, {at_rest.cpu_share:.2%} of one core; "
         f"{at_rest.memory_bytes / 1e6:.0f} MB in all"
+    )
+
+
+def _sentence(look: Look, what: str) -> str:
+    return (
+        f"{look.files} files in one plate: {what} in {look.look_seconds:.2f} s, find takes "
+        f"{look.find_seconds:.2f} s, ratio {look.ratio:.2f}; {look.memory_bytes / 1e6:.1f} MB more memory"
     )
 
 
@@ -238,12 +276,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=FILES)
     parser.add_argument("--plates", type=int, default=PLATES)
+    parser.add_argument("--list", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--rest", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     logs.configure(LogSettings(level="error"))
-    if given.look:
-        look_once(given.look)
+    if given.list:
+        look_once(given.list, list_only)
+    elif given.look:
+        look_once(given.look, look_whole)
     elif given.rest:
         rest_once(given.rest, given.plates)
     else:
@@ -254,10 +295,10 @@ def measure(files: int, plates: int) -> None:
     """Make both, one after the other, measure, print."""
     with tempfile.TemporaryDirectory(prefix="watching-") as folder:
         root = Path(folder)
-        make_tree(root / "tree/P1", files)
-        look = compare(root / "tree/P1")
+        plate = make_tree(root / "tree", files)
+        listing, whole = compare(plate, "list"), compare(plate, "look", rounds=1)
         shutil.rmtree(root / "tree")
-        sys.stdout.write(report(look, rest(root, plates)) + "\n")
+        sys.stdout.write(report(listing, whole, rest(root, plates)) + "\n")
 
 
 if __name__ == "__main__":
