@@ -10,6 +10,7 @@ from fleet_common.errors import Reason, RequestError
 from fleet_worker.repository import Repository
 
 UUID = "66bba724-6568-4299-a9af-1f07b696f785"
+ANOTHER = "f5c17b51-f00c-4606-9fdd-86d6b1390b5b"
 
 
 def a_repository(root: Path, *uuids: str) -> Repository:
@@ -17,7 +18,8 @@ def a_repository(root: Path, *uuids: str) -> Repository:
     for number, uuid in enumerate(uuids):
         folder = root / ".omero" / "repository" / f"database-{number}"
         folder.mkdir(parents=True)
-        (folder / "repo_uuid").write_text(f"{uuid}\n")
+        # As Java's writeUTF does it: the length first.
+        (folder / "repo_uuid").write_bytes(len(uuid).to_bytes(2, "big") + uuid.encode())
     return Repository(root)
 
 
@@ -29,7 +31,7 @@ def refusal(repository: Repository) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("uuids", [(UUID,), ("another", UUID)])
+@pytest.mark.parametrize("uuids", [(UUID,), (ANOTHER, UUID)])
 def test_the_servers_own_is_accepted(tmp_path: Path, uuids: tuple[str, ...]) -> None:
     """Also where several databases have used it."""
     a_repository(tmp_path, *uuids).check(UUID)
@@ -37,8 +39,8 @@ def test_the_servers_own_is_accepted(tmp_path: Path, uuids: tuple[str, ...]) -> 
 
 def test_another_servers_is_refused_with_both_ids(tmp_path: Path) -> None:
     """Links in it would be of no use, or of harm."""
-    said = refusal(a_repository(tmp_path, "another"))
-    assert "another" in said
+    said = refusal(a_repository(tmp_path, ANOTHER))
+    assert ANOTHER in said
     assert UUID in said
 
 

@@ -6,6 +6,7 @@ repository is ever written to. Data only; safe in any thread.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,7 +20,8 @@ from fleet_common.storage.descriptors import PosixHandle
 _MARKS: Final = ".omero/repository"
 """Below it OMERO keeps a folder for each database that uses the repository, with the repository's uuid in a file."""
 _UUID_FILE: Final = "repo_uuid"
-_UUID_CHARACTERS: Final = 100
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Java writes the length of the text before it, in two bytes."""
 
 
 class Repository:
@@ -42,7 +44,7 @@ class Repository:
             Transient: ``repository-unavailable``: nothing is mounted here, it cannot be read, or it is another's.
         """
         with self._translated(_MARKS):
-            found = {file.read_text()[:_UUID_CHARACTERS].strip() for file in self._uuid_files()}
+            found = {uuid for file in self._uuid_files() for uuid in _UUID.findall(file.read_text(errors="replace"))}
         if not found:
             raise failure(
                 Reason.REPOSITORY_UNAVAILABLE,
