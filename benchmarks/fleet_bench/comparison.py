@@ -17,7 +17,7 @@ from fleet_bench.importer import Importer
 from fleet_bench.material import Fileset
 from fleet_bench.model import Effort, Floor, Pair, Result, Run
 from fleet_bench.stage import Stage
-from fleet_bench.takingturns import Import, alternate, figures
+from fleet_bench.takingturns import Import, Rounds, alternate, figures
 from fleet_bench.targets import WANTED
 from fleet_stack.fleet import Fleet
 
@@ -61,7 +61,7 @@ class Comparison:
     raw: bool = False
     forgets: bool = False
     port: int = 0
-    budget_seconds: float = 300.0
+    budget_seconds: float = 200.0
 
     def at(self, parallel: int) -> Comparison:
         """The same with as many files in flight and filesets at once."""
@@ -72,7 +72,8 @@ class Comparison:
         made = self.make(stage.share, effort)
         with contextlib.ExitStack() as running:
             sides = {name: self._followed(stage, run) for name, run in self.sides(stage, made, running).items()}
-            pairs = alternate(sides, effort.runs, self.budget_seconds, stage.tell)
+            cold = ("importer",) if self.one_by_one else ()
+            pairs = alternate(sides, Rounds(effort.runs, self.budget_seconds, cold), stage.tell)
         return Result(
             case=self.name,
             title=self.title,

@@ -6,7 +6,8 @@ Threading: one thread. The order changes from round to round, so that no side al
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from fleet_bench.model import Figure, Pair, Run, Spread
@@ -18,10 +19,24 @@ LEAST_PAIRS: Final = 3
 _LEAST_SECONDS: Final = 1e-6
 
 
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How long sides take turns.
+
+    Attributes:
+        count: How many rounds.
+        budget_seconds: Fewer rounds, but three, where they take longer.
+        cold: Sides that have nothing to warm up.
+    """
+
+    count: int
+    budget_seconds: float
+    cold: Collection[str] = ()
+
+
 def alternate(
     sides: Mapping[str, Import],
-    runs: int,
-    budget_seconds: float,
+    rounds: Rounds,
     tell: Tell = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> tuple[Pair, ...]:
@@ -29,16 +44,16 @@ def alternate(
 
     Args:
         sides: ``fleet``, ``importer`` and perhaps ``plain``.
-        runs: How many rounds.
-        budget_seconds: Fewer rounds, but three, where they take longer.
+        rounds: How many.
         tell: Told of every round.
         monotonic: The clock.
     """
-    for side in sides.values():
-        side()
-    deadline = monotonic() + budget_seconds
+    for name, side in sides.items():
+        if name not in rounds.cold:
+            side()
+    deadline = monotonic() + rounds.budget_seconds
     pairs: list[Pair] = []
-    while len(pairs) < runs and (len(pairs) < LEAST_PAIRS or monotonic() < deadline):
+    while len(pairs) < rounds.count and (len(pairs) < LEAST_PAIRS or monotonic() < deadline):
         pairs.append(_round(sides, turned=bool(len(pairs) % 2)))
         tell(f"round {len(pairs)}: {pairs[-1]}")
     return tuple(pairs)

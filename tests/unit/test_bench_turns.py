@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from fleet_bench.model import Pair, Run, Target
-from fleet_bench.takingturns import alternate, figures
+from fleet_bench.takingturns import Rounds, alternate, figures
 from fleet_bench.targets import WANTED, Wanted
 
 
@@ -40,18 +40,18 @@ def sides(called: list[str]) -> dict[str, Callable[[], Run]]:
 def test_both_warm_up_and_the_order_changes_from_round_to_round(
     sides: dict[str, Callable[[], Run]], called: list[str]
 ) -> None:
-    pairs = alternate(sides, 2, 1000.0)
+    pairs = alternate(sides, Rounds(2, 1000.0))
     assert called == ["fleet", "importer", "fleet", "importer", "importer", "fleet"]
     assert [(pair.fleet.whole_seconds, pair.importer.whole_seconds) for pair in pairs] == [(3, 4), (6, 5)]
 
 
 def test_no_round_is_begun_when_the_time_is_up_but_three_are_measured(sides: dict[str, Callable[[], Run]]) -> None:
     clock: Iterator[int] = count(step=100)
-    assert len(alternate(sides, 9, 50.0, monotonic=lambda: next(clock))) == 3
+    assert len(alternate(sides, Rounds(9, 50.0), monotonic=lambda: next(clock))) == 3
 
 
 def test_fewer_than_three_rounds_are_measured_where_fewer_are_wanted(sides: dict[str, Callable[[], Run]]) -> None:
-    assert len(alternate(sides, 1, 0.0)) == 1
+    assert len(alternate(sides, Rounds(1, 0.0))) == 1
 
 
 def test_ratios_are_made_pair_by_pair() -> None:
@@ -89,3 +89,10 @@ def test_no_target_asks_for_less_than_to_be_as_fast() -> None:
     limits = [one.limit for wanted in WANTED.values() for one in (wanted.whole, wanted.upload) if one]
     assert limits
     assert max(limits) < 1
+
+
+def test_a_side_that_starts_anew_each_time_needs_no_warm_up(
+    sides: dict[str, Callable[[], Run]], called: list[str]
+) -> None:
+    alternate(sides, Rounds(1, 0.0, cold=("importer",)))
+    assert called == ["fleet", "fleet", "importer"]

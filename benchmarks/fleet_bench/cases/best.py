@@ -11,7 +11,7 @@ from fleet_bench.comparison import Comparison
 from fleet_bench.material import Fileset
 from fleet_bench.model import Case, Curve, Effort, Result
 from fleet_bench.stage import Stage
-from fleet_bench.takingturns import alternate, figures
+from fleet_bench.takingturns import Rounds, alternate, figures
 from fleet_bench.targets import WANTED
 
 SETTINGS: Final = (1, 2, 4, 8, 16)
@@ -32,7 +32,7 @@ def _measure(stage: Stage, effort: Effort) -> Result:
             _FLEET: BEST.at(best[_FLEET]).fleet(stage, made, running),
             _IMPORTER: BEST.at(best[_IMPORTER]).importer(stage, made),
         }
-        pairs = alternate(sides, effort.runs, BEST.budget_seconds, stage.tell)
+        pairs = alternate(sides, Rounds(effort.runs, BEST.budget_seconds), stage.tell)
     return Result(
         case=BEST.name,
         title=BEST.title,

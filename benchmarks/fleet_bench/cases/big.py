@@ -28,10 +28,11 @@ BIG: Final = Comparison(
     "Dataset",
     uploads=4,
     filesets=1,
+    plain=True,
     raw=True,
     # 20 copies of 2 GB would fill the disk, and their writing would slow down later runs.
     forgets=True,
-    budget_seconds=480,
+    budget_seconds=300,
 )
 
 

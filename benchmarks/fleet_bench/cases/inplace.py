@@ -30,7 +30,7 @@ def _comparison(name: str, algorithm: str) -> Comparison:
         importer_options=("--transfer=ln_s", *common),
         settings=_settings,
         floor=False,
-        budget_seconds=240,
+        budget_seconds=120,
     )
 
 

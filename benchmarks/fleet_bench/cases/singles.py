@@ -29,7 +29,7 @@ TOGETHER: Final = Comparison(
     "Dataset",
     uploads=4,
     filesets=4,
-    budget_seconds=420,
+    budget_seconds=300,
 )
 ONE_BY_ONE: Final = Comparison(
     "singles-one-by-one",
@@ -40,6 +40,6 @@ ONE_BY_ONE: Final = Comparison(
     filesets=4,
     one_by_one=True,
     floor=False,
-    budget_seconds=360,
+    budget_seconds=200,
 )
 CASES: Final = tuple(Case(one.name, one.title, one.measure) for one in (TOGETHER, ONE_BY_ONE))
