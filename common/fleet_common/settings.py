@@ -87,6 +87,9 @@ class OmeroSettings(_Account):
     """Whether to verify the server's certificate and name. False is for trials: anybody in between can read along."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
+    tls: bool = True
+    """Whether all goes over TLS. Without it only the login does, and files and session go over the server's plain port,
+    as the official importer sends them: only where nobody else can listen."""
     name: Name = "omero"
     """The name under which all workers of one server share its slots."""
     import_slots: Annotated[int, Field(ge=1, le=32)] = 4

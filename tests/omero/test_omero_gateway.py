@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from fleet_common.errors import NeedsOperator, Permanent, Reason, RequestError, Transient
 from fleet_stack.description import OmeroDescription
 from fleet_worker.omero.address import OmeroAddress
+from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.gateway import Gateway
 from fleet_worker.omero.queries import rows
 from omero_imports import open_sessions
@@ -98,6 +99,23 @@ class TestTls:
             error = refusal(gateway_to(address, host="127.0.0.2", port=port))
         assert error.reason is Reason.OMERO_LOGIN_REFUSED
         assert "127.0.0.2" in str(error)
+
+    @pytest.mark.parametrize(("tls", "door_port"), [(True, "ssl_port"), (False, "tcp_port")])
+    def test_without_tls_only_the_login_goes_over_it(
+        self, address: OmeroAddress, omero_server: OmeroDescription, *, tls: bool, door_port: str
+    ) -> None:
+        """The session is one and the same, at another door of the server."""
+        connection = Connection.log_in(address.model_copy(update={"tls": tls}))
+        try:
+            connection.probe()
+            wire = connection.factory.ice_getCachedConnection().getInfo()
+            assert (getattr(wire, "remotePort", 0), type(wire).__name__ == "TCPConnectionInfo") == (
+                getattr(omero_server, door_port),
+                not tls,
+            )
+        finally:
+            connection.factory.closeOnDestroy()
+            connection.disconnect()
 
     def test_a_missing_file_of_authorities_is_named(self, address: OmeroAddress, tmp_path: Path) -> None:
         """Not taken for "trust nobody" nor for "trust everybody"."""

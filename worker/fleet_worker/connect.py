@@ -19,4 +19,5 @@ def omero_address(settings: OmeroSettings) -> OmeroAddress:
         password=settings.read_password(),
         verify_tls=settings.verify_tls,
         ca_file=settings.ca_file,
+        tls=settings.tls,
     )

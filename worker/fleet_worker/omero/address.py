@@ -24,3 +24,5 @@ class OmeroAddress(BaseModel):
     """Whether to verify certificate and host name; False lets anybody in between read and write along."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
+    tls: bool = True
+    """Whether everything goes over TLS, or only the login."""

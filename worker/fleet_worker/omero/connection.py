@@ -66,6 +66,7 @@ class Connection:
         with translated(f"the set-up of a connection to {address.host}:{address.port}"):
             self._client: Any = omero.client(host=address.host, port=address.port, pmap=ice_properties(address))
         self._client.setAgent(AGENT)
+        self._tls = address.tls
         self._where = f"{address.host}:{address.port}"
         self._given_up = False
 
@@ -89,6 +90,8 @@ class Connection:
                 self._client.createSession(name, secret)
                 # At once: without it the session, and a queued import, die with the connection.
                 self._client.sf.detachOnDestroy()
+                if not self._tls:
+                    self._client = _over_plain_tcp(self._client)
         except BaseException:
             self.disconnect()
             raise
@@ -186,3 +189,14 @@ class Connection:
         # and the communicator is destroyed in any case.
         with contextlib.suppress(Ice.Exception, omero.ClientError):
             self._client.closeSession()
+
+
+def _over_plain_tcp(client: Any) -> Any:
+    """The same session at the door that the server names for plain TCP; only the login went over TLS.
+
+    The official importer does the same (``OMEROMetadataStoreClient``).
+    """
+    plain = client.createClient(False)  # noqa: FBT003  omero.client knows no keywords
+    plain.sf.detachOnDestroy()
+    client.closeSession()
+    return plain
