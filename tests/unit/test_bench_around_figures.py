@@ -55,6 +55,11 @@ class TestWorkerLog:
         at = workerlog.parse(log_line(11, CALLED)).at
         assert workerlog.read(logs) == [Line(at, CALLED, request="r1"), Line(at + 1, TAKEN, kind="import")]
 
+    def test_lines_about_one_request_can_be_chosen(self, tmp_path: Path) -> None:
+        log = tmp_path / "one.log"
+        log.write_text(f"{log_line(11, CALLED, request='r1')}\n{log_line(12, CALLED, request='r2')}\n")
+        assert [line.request for line in workerlog.read([log], about="r2")] == ["r2"]
+
     def test_fractions_of_a_second_count(self) -> None:
         first, second = (workerlog.parse(log_line(second, CALLED)) for second in (1, 1.25))
         assert second.at - first.at == pytest.approx(0.25)

@@ -19,7 +19,8 @@ from typing import Final
 from fleet_bench.around import workerlog
 from fleet_bench.around.figures import quantile_figure
 from fleet_bench.around.images import singles, words
-from fleet_bench.around.workerlog import CALLED, FIRST_BYTES, Line
+from fleet_bench.around.slotsbusy import is_idle
+from fleet_bench.around.workerlog import CALLED, FIRST_BYTES, GIVEN_BACK, Line
 from fleet_bench.model import Case, Effort, Result, Target
 from fleet_bench.stage import LANE, Stage
 from fleet_common import cli
@@ -32,7 +33,7 @@ _TITLE: Final = "from submit to an idle worker's importFileset and first byte"
 _SAMPLES: Final = 60
 _QUICK_SAMPLES: Final = 5
 _WARM_UP: Final = 5
-_IDLE_SECONDS: Final = 60.0
+_DONE_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 0.3
 """More than a worker needs from the end of a request until it listens for the next."""
 _MS: Final = 1000.0
@@ -53,12 +54,10 @@ def measure(stage: Stage, effort: Effort) -> Result:
     files = singles(stage.share, count)
     with stage.workers(fleet) as (worker,):
         rings = [_ring(fleet, worker, file, stage.container("Dataset")) for file in files]
-        _wait_idle(worker)
         return result(rings[_WARM_UP:], workerlog.read([worker.log]))
 
 
 def _ring(fleet: Fleet, worker: WorkerProcess, file: Path, dataset: int) -> Ring:
-    _wait_idle(worker)
     arguments = ["--config", str(fleet.settings(LANE)), *words([file], dataset, "--skip", "all", "--json")]
     told = io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.redirect_stderr(io.StringIO()):
@@ -67,11 +66,18 @@ def _ring(fleet: Fleet, worker: WorkerProcess, file: Path, dataset: int) -> Ring
     if code:
         raise StackError(f"submit ended with {code}")
     (request,) = json.loads(told.getvalue())["requests"]
+    _wait_done(worker, request["request_id"])
     return Ring(request["request_id"], at)
 
 
-def _wait_idle(worker: WorkerProcess) -> None:
-    wait_until(lambda: not worker.metric("omero_import_requests_in_progress"), _IDLE_SECONDS, "an idle worker")
+def _wait_done(worker: WorkerProcess, request: str) -> None:
+    """Wait until the server is done with it, and the worker has nothing in work."""
+
+    def done() -> bool:
+        lines = workerlog.read([worker.log], about=request)
+        return any((line.text, line.kind) == (GIVEN_BACK, "staged") for line in lines) and is_idle([worker])
+
+    wait_until(done, _DONE_SECONDS, f"the end of request {request}")
     time.sleep(_REST_SECONDS)
 
 

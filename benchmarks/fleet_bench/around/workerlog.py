@@ -39,10 +39,15 @@ class Line:
     kind: str = ""
 
 
-def read(logs: Iterable[Path]) -> list[Line]:
-    """The lines of several workers' logs in the order of their times; what is no JSON is passed over."""
+def read(logs: Iterable[Path], about: str = "") -> list[Line]:
+    """The lines of several workers' logs in the order of their times; what is no JSON is passed over.
+
+    Args:
+        logs: Of the workers.
+        about: Only lines that have this text in them.
+    """
     texts = (text for log in logs for text in log.read_text(encoding="utf-8", errors="replace").splitlines())
-    return sorted((parse(text) for text in texts if text.startswith("{")), key=lambda line: line.at)
+    return sorted((parse(text) for text in texts if text.startswith("{") and about in text), key=lambda line: line.at)
 
 
 def parse(text: str) -> Line:
