@@ -8,7 +8,6 @@ The same values give the same bytes; `tests/unit/test_chart_values.py` fails whe
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from made_file import write_or_check
 
 CHART: Final = Path(__file__).resolve().parent.parent / "charts" / "omero-import-fleet"
 _KEY: Final = re.compile(r"( *)([A-Za-z]+):")
@@ -114,19 +115,5 @@ def _table(rows: list[Value]) -> list[str]:
     return ["| value | default | meaning |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in cells)]
 
 
-def main() -> int:
-    """Write the page, or say that it differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    target, wanted = CHART / "README.md", page()
-    current = target.exists() and target.read_text(encoding="utf-8") == wanted
-    if not parser.parse_args().check:
-        target.write_text(wanted, encoding="utf-8")
-    elif not current:
-        print(f"{target} is not current: run make reference", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(CHART / "README.md", page(), __doc__))

@@ -8,7 +8,6 @@ So a wrong setting is refused by Helm, not by a pod that does not start, and so 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -20,6 +19,7 @@ import yaml
 from fleet_common.notify.settings import NotifySettings
 from fleet_common.settinggroup import Group
 from fleet_common.watching import WatchSettings
+from made_file import write_or_check
 
 CHART: Final = Path(__file__).resolve().parent.parent / "charts" / "omero-import-fleet"
 FILE: Final = CHART / "values.schema.json"
@@ -63,19 +63,5 @@ def text() -> str:
     return json.dumps({**schema, "definitions": {**kept, **made}}, indent=2) + "\n"
 
 
-def main() -> int:
-    """Write the file, or say that it differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    wanted = text()
-    current = FILE.read_text(encoding="utf-8") == wanted
-    if not parser.parse_args().check:
-        FILE.write_text(wanted, encoding="utf-8")
-    elif not current:
-        print(f"{FILE} is not current: run make reference", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(FILE, text(), __doc__))

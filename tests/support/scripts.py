@@ -9,7 +9,9 @@ from types import ModuleType
 
 
 def module_of(path: Path) -> ModuleType:
-    """The module of a file, called after it."""
+    """The module of a file, called after it; it finds those beside it, as when it is run."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -146,9 +147,7 @@ class TestReadme:
             text = (CHART / name).read_text(encoding="utf-8").replace("replicaCount: 2", "replicaCount: 9")
             (tmp_path / "charts/omero-import-fleet").mkdir(parents=True, exist_ok=True)
             (tmp_path / "charts/omero-import-fleet" / name).write_text(text, encoding="utf-8")
-        (tmp_path / "tools").mkdir()
-        script = tmp_path / "tools/chart_readme.py"
-        script.write_text(TOOL.read_text(encoding="utf-8"), encoding="utf-8")
+        script = shutil.copytree(TOOL.parent, tmp_path / "tools") / TOOL.name
 
         checked = subprocess.run(
             [sys.executable, script, "--check"], capture_output=True, text=True, timeout=RUN_SECONDS, check=False
