@@ -16,6 +16,8 @@ from fleet_common.events import Kind
 from fleet_common.heartbeats import Settle
 from fleet_common.storage import OpenFiles
 from fleet_producer.completeness import State
+from fleet_producer.slips import Entry
+from fleet_producer.spool import Spool
 from fleet_producer.watch import finding, looking, tree
 from fleet_producer.watch.folder import _CHECK
 from fleet_producer.watch.lock import Lock
@@ -275,6 +277,29 @@ class TestBroker:
         bench.broker.fails = None
         bench.watch(90)
         assert bench.watcher._outbox._held_back == {}
+
+    def test_what_is_held_back_is_not_read_again_and_again(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given a lane that is full, then its requests are read once a minute, and those of others go at once."""
+        bench.how["heartbeat_seconds"] = 1e6
+        bench.broker.fails = PublishRefused("full")
+        bench.plate()
+        bench.settle()
+        looked: list[float] = []
+        pending = Spool.pending
+
+        def noted(spool: Spool) -> list[Entry]:
+            looked.append(bench.time.seconds)
+            return pending(spool)
+
+        monkeypatch.setattr(Spool, "pending", noted)
+        bench.watch(300)
+        assert 4 <= len(looked) <= 6
+        bench.broker.fails = None
+        bench.spool.add([a_request(lane="other")])
+        bench.watch(6)
+        assert "other" in {request.lane for request in bench.broker.requests}
+        bench.watch(60)
+        assert len(bench.published) == 2
 
     def test_it_says_what_needs_a_person(self, bench: Bench) -> None:
         """Given a plate without a rule, a folder that is away and a damaged spool, then the heartbeat tells of each."""

@@ -21,7 +21,7 @@ from fleet_common.events import Event, Kind
 from fleet_common.heartbeats import Heartbeat, encode_heartbeat
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_producer.publish import Announcer, publish_all
-from fleet_producer.slips import Entry
+from fleet_producer.slips import Entry, Slip
 from fleet_producer.spool import Spool, SpoolError
 from fleet_producer.watch.records import Record
 
@@ -50,6 +50,7 @@ class Outbox:
     monotonic: Callable[[], float]
     metrics: ProducerMetrics
     _held_back: dict[str, float] = field(default_factory=dict)
+    _stuck: frozenset[Slip] = frozenset()
 
     def drain(self) -> int:
         """Publish what is pending, oldest first, and note each confirm; how many were confirmed.
@@ -57,12 +58,13 @@ class Outbox:
         Raises:
             SpoolError: The spool cannot be read.
         """
-        if not self.publisher.connected or all(slip.sent_at is not None for slip in self.spool.slips()):
+        waiting = frozenset(slip for slip in self.spool.slips() if slip.sent_at is None)
+        if not self.publisher.connected or not waiting or self._is_stuck(waiting):
             return 0
-        confirmed, announcer = 0, Announcer(self.publisher)
+        pending, confirmed, announcer = self.spool.pending(), 0, Announcer(self.publisher)
         for entry, failure in publish_all(
             self.publisher,
-            filter(self._may_go, self.spool.pending()),
+            filter(self._may_go, pending),
             deadline_seconds=_CONFIRM_SECONDS,
             metrics=self.metrics,
         ):
@@ -74,6 +76,7 @@ class Outbox:
         if confirmed > 1:
             self.publisher.ring()
         announcer.finish()
+        self._stuck = frozenset(entry.slip for entry in pending if not self._may_go(entry))
         return confirmed
 
     def tell_heartbeat(self, heartbeat: Heartbeat) -> None:
@@ -112,8 +115,16 @@ class Outbox:
             return False
         return True
 
+    def _is_stuck(self, waiting: frozenset[Slip]) -> bool:
+        """Whether all that waits is held back, and need not be read: a full lane may keep thousands here for days."""
+        now = self.monotonic()
+        held_back = {key: until for key, until in self._held_back.items() if until > now}
+        if held_back != self._held_back:
+            self._held_back, self._stuck = held_back, frozenset()
+        return waiting <= self._stuck
+
     def _may_go(self, entry: Entry) -> bool:
-        return self._held_back.get(entry.request.routing_key, float("-inf")) <= self.monotonic()
+        return entry.request.routing_key not in self._held_back
 
     def _confirmed(self, entry: Entry, announcer: Announcer, *, is_first: bool) -> None:
         if is_first:
