@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import click
@@ -42,28 +43,32 @@ def main(  # noqa: PLR0913  click passes each option by name
     try:
         # The optimising compiler of the server's Java pays off after minutes only.
         with open_stage(out.parent, optimise=not smoke, keep=keep) as stage:
-            failed = [case.name for case in chosen if not _measured(stage, case, Effort(runs, quick), out)]
+            good = [measured(stage, case, Effort(runs, quick), out, strict=smoke) for case in chosen]
     except StackError as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(_FAILED)
     click.echo(f"{len(chosen)} cases, results in {out}")
-    sys.exit(_FAILED if failed else 0)
+    sys.exit(0 if all(good) else _FAILED)
 
 
-def _measured(stage: Stage, case: Case, effort: Effort, out: Path) -> bool:
-    """Measure a case, print and write it; whether it could be measured and, in --smoke, came out well."""
+def measured(stage: Stage, case: Case, effort: Effort, out: Path, *, strict: bool = False) -> bool:
+    """Measure a case, print and write it.
+
+    Returns:
+        Whether it could be measured, and, if ``strict``, came out as wanted.
+    """
     click.echo(f"{case.name}: {case.title}", err=True)
     began = time.monotonic()
     try:
         result = case.run(stage, effort)
-    except StackError as error:
-        # The cases that follow can be measured all the same.
-        click.echo(f"{case.name} failed: {error}", err=True)
+    except Exception:
+        # Whatever is wrong with one case, those that follow can be measured all the same.
+        click.echo(f"failed {case.name}\n{traceback.format_exc()}", err=True)
         return False
     result = result.model_copy(update={"seconds": round(time.monotonic() - began, 1)})
     click.echo("\n".join(report.lines(result)))
     report.write(result, out, _machine())
-    return case is not CASE or all(figure.reached for figure in result.figures)
+    return not strict or all(figure.reached for figure in result.figures)
 
 
 def _machine() -> dict[str, str]:
