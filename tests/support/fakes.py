@@ -159,7 +159,7 @@ class FakeRegistered:
     fileset_id: int = OWN_FILESET
 
     def upload(
-        self, index: int, stream: io.FileIO, *, on_bytes: Callable[[int], None], stop: Callable[[], None]
+        self, index: int, stream: io.FileIO, *, on_bytes: Callable[[int], None], stop: Callable[[], None], **_: int
     ) -> UploadedFile:
         """Read the file; its hash is its content."""
         stop()
@@ -167,6 +167,10 @@ class FakeRegistered:
         content = stream.readall()
         on_bytes(len(content))
         return UploadedFile(index, content.hex(), len(content))
+
+    def differing(self, _hashes: Sequence[str]) -> tuple[int, ...]:
+        """None."""
+        return ()
 
     def start(self, hashes: Sequence[str]) -> FakeRunning:
         """The server compares the hashes."""

@@ -1,4 +1,4 @@
-"""Sending files, without a server: order of calls, second sends, progress and interruption."""
+"""Sending files, without a server: order of calls, second sends, progress, comparison and interruption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fleet_common.errors import Reason, RequestError, Transient
 from fleet_worker.omero import upload
-from fleet_worker.omero.facts import ImportSpec, SpecFile, UploadedFile
+from fleet_worker.omero.facts import HeldFile, ImportSpec, SpecFile, UploadedFile
+from fleet_worker.omero.inplace import FilesInPlace
 from fleet_worker.omero.running import RunningCount
 from fleet_worker.omero.upload import SENDS, RegisteredImport
 
@@ -77,6 +78,10 @@ class Store:
         """It is closed."""
         self.calls.append("end_close")
 
+    def close(self) -> None:
+        """Close."""
+        self.calls.append("close")
+
 
 @dataclass
 class Process:
@@ -84,9 +89,15 @@ class Process:
 
     store: Store | None
     closed: int = 0
+    opened: list[int] = field(default_factory=list)
 
-    def getUploader(self, _index: int) -> Store | None:  # noqa: N802  OMERO's name
-        """Open a file."""
+    def begin_getUploader(self, index: int) -> int:  # noqa: N802  OMERO's name
+        """Begin to open a file."""
+        self.opened.append(index)
+        return index + 1
+
+    def end_getUploader(self, _pending: int) -> Store | None:  # noqa: N802  OMERO's name
+        """It is open."""
         return self.store
 
     def ice_invocationTimeout(self, _milliseconds: int) -> Process:  # noqa: N802  Ice's name
@@ -109,6 +120,21 @@ def registered(store: Store | None, size_bytes: int, running: RunningCount | Non
     return RegisteredImport(connection, spec, Process(store), 7, running or RunningCount())
 
 
+def nobody(_: object) -> None:
+    """Hears progress and does nothing."""
+
+
+def never() -> None:
+    """Lets everything go on."""
+
+
+def ahead(process: Process, files: int) -> RegisteredImport:
+    """A registered import of files of three bytes."""
+    spec = ImportSpec("r", "d", 1, "hcs/0", "file", tuple(SpecFile(f"hcs/{number}", 3) for number in range(files)))
+    connection: Any = None
+    return RegisteredImport(connection, spec, process, 7, RunningCount())
+
+
 def send(store: Store, data: bytes, told: list[int] | None = None) -> UploadedFile:
     """Upload these bytes."""
     heard: list[int] = [] if told is None else told
@@ -128,23 +154,32 @@ def test_every_byte_arrives_once_and_in_place(data: bytes, chunk: int) -> None:
     assert store.calls.count("write") == -(-len(data) // chunk)
 
 
-def test_a_file_is_closed_in_the_background_once_it_is_saved() -> None:
-    """Nobody waits for it before the import starts."""
+def test_a_small_file_is_written_and_closed_in_the_background() -> None:
+    """To close it has the server save it; nobody waits for it before all files are compared."""
     store = Store()
-    send(store, b"abc")
-    assert store.calls == ["write", "save", "begin_close"]
+    ahead(Process(store), 2).upload(0, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=1)
+    assert store.calls == ["write", "begin_close"]
 
 
-def test_a_damaged_file_is_cut_and_sent_again() -> None:
+def test_an_empty_file_is_saved() -> None:
+    """The server saves only what was written to."""
+    store = Store()
+    send(store, b"")
+    assert store.calls[:2] == ["save", "begin_close"]
+
+
+def test_a_damaged_file_is_cut_and_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress does not count it twice."""
+    monkeypatch.setattr(upload, "CHUNK_BYTES", 2)
     store, told = Store(damaged_sends=1), list[int]()
     assert send(store, b"abc", told).sends == 2
-    assert store.calls[:5] == ["write", "save", "truncate", "write", "save"]
-    assert told == [3, -3, 3]
+    assert store.calls[:7] == ["write", "write", "save", "truncate", "write", "write", "save"]
+    assert told == [2, 1, -3, 2, 1]
 
 
-def test_it_is_given_up_after_three_sends() -> None:
+def test_it_is_given_up_after_three_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is no accident."""
+    monkeypatch.setattr(upload, "CHUNK_BYTES", 2)
     store = Store(damaged_sends=SENDS)
     with pytest.raises(Transient) as caught:
         send(store, b"abc")
@@ -214,3 +249,56 @@ def test_refused_hashes_name_their_files_and_nothing_runs() -> None:
         registered(Store(), 3, running).start(["x"])
     assert getattr(caught.value, "indexes", None) == (0, 2)
     assert not running.any()
+
+
+def test_the_files_that_come_next_are_opened_before_their_turn() -> None:
+    """Each once, and no more of them than may be."""
+    process = Process(Store())
+    sending = ahead(process, 5)
+    opened = []
+    for index in range(5):
+        sending.upload(index, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=2)
+        opened.append(list(process.opened))
+    assert opened == [[0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+
+
+def test_a_file_that_is_sent_again_is_opened_again() -> None:
+    """It was closed meanwhile."""
+    process = Process(Store())
+    sending = ahead(process, 2)
+    for index in (0, 1, 0):
+        sending.upload(index, io.BytesIO(b"abc"), on_bytes=nobody, stop=never)
+    assert process.opened == [0, 1, 0]
+
+
+def test_at_most_so_many_files_are_closing() -> None:
+    """The next is waited for."""
+    store = Store()
+    sending = ahead(Process(store), 3)
+    for index in range(3):
+        sending.upload(index, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=1)
+    assert store.calls.count("begin_close") == 3
+    assert store.calls.count("end_close") == 2
+
+
+def test_what_was_opened_for_nothing_is_closed() -> None:
+    """The session is about to end."""
+    store = Store()
+    sending = ahead(Process(store), 4)
+    sending.upload(0, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=2)
+    sending.close()
+    assert store.calls == ["write", "begin_close", "close", "close", "end_close"]
+
+
+def test_files_that_the_server_holds_otherwise_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all of them are closed, which is when the server saves them."""
+    store = Store()
+    sending = ahead(Process(store), 3)
+
+    def held(_: FilesInPlace) -> tuple[HeldFile, ...]:
+        assert store.calls[-1] == "end_close"
+        return (HeldFile(5, "a/0", "same"), HeldFile(4, "a/1", "other"), HeldFile(6, "a/2"))
+
+    monkeypatch.setattr(FilesInPlace, "held", held)
+    sending.upload(0, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=2)
+    assert sending.differing(["same", "same", "same"]) == (1, 2)

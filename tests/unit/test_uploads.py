@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +35,8 @@ class Server:
     begun: list[int] = field(default_factory=list)
     meanwhile: dict[int, Callable[[], object]] = field(default_factory=dict)
     endless: set[int] = field(default_factory=set)
+    damaged: dict[int, int] = field(default_factory=dict)
+    aheads: list[int] = field(default_factory=list)
     most_at_once: int = 0
     wanted_at_once: int = 0
     _in_flight: int = 0
@@ -43,9 +45,10 @@ class Server:
     reached: threading.Event = field(default_factory=threading.Event)
 
     def upload(
-        self, index: int, stream: io.FileIO, *, on_bytes: Callable[[int], None], stop: Callable[[], None]
+        self, index: int, stream: io.FileIO, *, on_bytes: Callable[[int], None], stop: Callable[[], None], ahead: int
     ) -> UploadedFile:
         """Take one file."""
+        self.aheads.append(ahead)
         stop()
         with self._lock:
             self.begun.append(index)
@@ -67,6 +70,11 @@ class Server:
         finally:
             with self._lock:
                 self._in_flight -= 1
+
+    def differing(self, hashes: Sequence[str]) -> Collection[int]:
+        """Whatever was damaged on its way, for so many sends."""
+        assert all(hashes)
+        return {index for index, sends in self.damaged.items() if self.begun.count(index) <= sends}
 
     def go(self) -> None:
         """Let the uploads that were held back go on."""
@@ -397,7 +405,7 @@ def test_a_lost_lock_ends_the_wait_for_a_slot(share: Share) -> None:
 
 
 def test_a_pool_that_is_closed_gives_up_what_waits(share: Share) -> None:
-    """Given files that wait for slots, and some that wait for threads, then all hear of the drain and nothing hangs."""
+    """Given files that wait for slots, and some that wait for their turn, then all hear of the drain and none hangs."""
     _, pool = slotted(0)
     sending, reasons = Sending(pool, share, Server()), list[Reason]()
 
@@ -409,7 +417,7 @@ def test_a_pool_that_is_closed_gives_up_what_waits(share: Share) -> None:
     senders = [threading.Thread(target=send) for _ in range(2)]
     for sender in senders:
         sender.start()
-    until(lambda: pool._pool._work_queue.qsize() == 3)
+    until(lambda: len(pool._order._places) == 2 and len(pool._pool._threads) == 3)
     pool.close()
     for sender in senders:
         sender.join(DEADLINE_SECONDS)
@@ -423,3 +431,31 @@ def test_the_pool_serves_the_next_request_after_a_failure(share: Share, pool: Up
         with pytest.raises(RequestError):
             Sending(pool, share, Server(fails={0: failure(Reason.SESSION_LOST, "gone")})).send(3)
     assert len(Sending(pool, share, Server()).send(12)) == 12
+
+
+def test_a_file_that_the_server_holds_otherwise_is_sent_again_alone(share: Share, pool: UploadPool) -> None:
+    """And its bytes are counted once."""
+    server = Server(damaged={2: 1})
+    sending = Sending(pool, share, server)
+    assert sending.send(4) == ("hash0", "hash1", "hash2", "hash3")
+    assert sorted(server.begun) == [0, 1, 2, 2, 3]
+    assert sum(sending.told_bytes) == 20 + 1 + 2 + 3
+
+
+def test_a_file_that_never_arrives_whole_ends_the_upload(share: Share, pool: UploadPool) -> None:
+    """Three times are no accident."""
+    server = Server(damaged={2: 3})
+    with pytest.raises(RequestError, match=r"hcs/02\.tif.*3 times") as caught:
+        Sending(pool, share, server).send(4)
+    assert caught.value.reason is Reason.UPLOAD_DIFFERS
+    assert server.begun.count(2) == 3
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 3), (2, 2)])
+def test_as_many_files_are_opened_ahead_as_are_in_flight(
+    share: Share, pool: UploadPool, limit: int | None, expected: int
+) -> None:
+    """Given a request that has the pool for itself."""
+    server = Server()
+    Sending(pool, share, server).send(4, limit)
+    assert set(server.aheads) == {expected}

@@ -132,15 +132,17 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class HeldFile:
-    """A file of a fileset that waits for its content.
+    """A file of a fileset that is not imported yet.
 
     Attributes:
         id: Of its row.
         path: Where it belongs below OMERO's managed repository, without a slash in front.
+        hash_hex: Of what the server holds; None while it waits for its content.
     """
 
     id: int
     path: str
+    hash_hex: str | None = None
 
 
 class ChecksumsDiffer(Transient):

@@ -30,7 +30,7 @@ _ADVICE: Final = "compare in_place.shares with what OMERO.server has mounted and
 
 _PREFIX = "select f.id, f.templatePrefix from Fileset f where f.id = :id"
 _FILES = """
-    select o.id, o.path, o.name from FilesetEntry e join e.originalFile o
+    select o.id, o.path, o.name, o.hash from FilesetEntry e join e.originalFile o
     where e.fileset.id = :id and o.id > :after order by o.id
 """
 _OBJECTS = "select o from OriginalFile o where o.id in (:ids)"
@@ -47,7 +47,7 @@ class FilesInPlace:
 
     def __init__(self, connection: Connection, spec: ImportSpec, fileset_id: int) -> None:
         self._connection, self._spec, self._fileset_id = connection, spec, fileset_id
-        self._what = f"the import in place of {spec.source}"
+        self._what = f"the transfer of {spec.source}"
 
     def held(self) -> tuple[HeldFile, ...]:
         """The server's rows of all files, in the order of the spec.
@@ -59,7 +59,7 @@ class FilesInPlace:
         found = rows(self._connection, self._what, _PREFIX, values)
         prefix = str(found[0][1] or "").strip("/") + "/" if found else ""
         listed = pages(self._connection, self._what, _FILES, values)
-        held = [HeldFile(int(row[0]), f"{row[1]}{row[2]}".lstrip("/")) for row in listed]
+        held = [HeldFile(int(row[0]), f"{row[1]}{row[2]}".lstrip("/"), row[3]) for row in listed]
         return paired(self._spec, prefix, held)
 
     @property

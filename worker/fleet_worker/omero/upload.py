@@ -1,27 +1,28 @@
 """Send the files of a registered import, each read once and hashed while it is sent.
 
-Neighbours: :mod:`~fleet_worker.omero.register` makes a :class:`RegisteredImport`, :mod:`~fleet_worker.omero.running`
-takes over. Threading: ``upload`` may run in many threads at once, each with another index; the server allows one call
-per file.
+A small file is one write between an opening that began before its turn and a closing that nobody waits for, which has
+the server save it; ``differing`` compares what was saved so. A larger file is saved and compared in its turn, because
+to hash it takes the server a while. Neighbours: :mod:`~fleet_worker.omero.register` makes a :class:`RegisteredImport`,
+:mod:`~fleet_worker.omero.opening` has the calls that run beside, :mod:`~fleet_worker.omero.running` takes over.
+Threading: ``upload`` may run in many threads at once, each with another index; the server allows one call per file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Final
 
 import Ice
 import omero
 
-from fleet_common.errors import Reason, failure
+from fleet_common.errors import Reason, RequestError, failure
 from fleet_worker.omero.checksums import Hasher, hasher
 from fleet_worker.omero.connection import LONG_CALL_TIMEOUT_MS, Connection
 from fleet_worker.omero.facts import ChecksumsDiffer, ImportSpec, UploadedFile
 from fleet_worker.omero.inplace import FilesInPlace
+from fleet_worker.omero.opening import Closing, Opening
 from fleet_worker.omero.running import RunningCount, RunningImport
 from fleet_worker.omero.translate import translated
 
@@ -29,8 +30,6 @@ CHUNK_BYTES: Final = 8 * 1024 * 1024
 """The fastest on loopback with TLS; 16 and 32 MiB are slower. The server refuses messages over 64 MB."""
 
 SENDS: Final = 3
-_MAX_CLOSING: Final = 64
-"""Files closing in the background: not to wait for close saves a fifth of a small file's time."""
 
 OnBytes = Callable[[int], None]
 Stop = Callable[[], None]
@@ -51,21 +50,25 @@ class RegisteredImport:
         self._spec = spec
         self._process = process
         self._running = running
-        self._closing = _Closing()
+        self._opening = Opening(process, len(spec.files))
+        self._closing = Closing()
 
     @property
     def in_place(self) -> FilesInPlace:
-        """Its files, for a transfer that makes links instead of sending them."""
+        """Its files as the server has them, also for a transfer that makes links instead of sending them."""
         return FilesInPlace(self._connection, self._spec, self.fileset_id)
 
-    def upload(self, index: int, stream: BinaryIO, *, on_bytes: OnBytes, stop: Stop) -> UploadedFile:
-        """Send one file and compare the server's hash with what was sent; one that differs is sent again.
+    def upload(self, index: int, stream: BinaryIO, *, on_bytes: OnBytes, stop: Stop, ahead: int = 0) -> UploadedFile:
+        """Send one file; one of several chunks, if the server's hash differs from what was sent, is sent again.
+
+        A file of one chunk is saved later: ask ``differing`` about it.
 
         Args:
             index: In the spec's files.
             stream: At its start; must be seekable for a second send.
             on_bytes: Told how many bytes the server took; negative before a file is sent again.
             stop: Called between chunks; raises to end the upload.
+            ahead: Files after this one that may be opened meanwhile, and files before it that may still be closing.
 
         Raises:
             Transient: ``upload-differs`` after three sends, ``manifest-differs`` if the file has another size now, or
@@ -73,21 +76,32 @@ class RegisteredImport:
         """
         file = self._spec.files[index]
         what = f"the upload of {file.client_path}"
-        store = self._uploader(what, index)
+        store = self._uploader(what, index, ahead)
         sending = _Sending(what, store, stream, on_bytes, stop)
-        saved = False
+        done = False
         try:
-            for sends in range(1, SENDS + 1):
-                if sends > 1:
-                    sending.rewind(file.size_bytes)
+            if 0 < file.size_bytes <= CHUNK_BYTES:
                 hash_hex = sending.send(file.size_bytes, hasher(self._spec.effective_algorithm))
-                began = time.monotonic()
-                if sending.saved_hash() == hash_hex:
-                    saved = True
-                    return UploadedFile(index, hash_hex, file.size_bytes, sends, time.monotonic() - began)
-            raise failure(Reason.UPLOAD_DIFFERS, f"{what}: the server's hash differs from what was sent, {SENDS} times")
+                sent = UploadedFile(index, hash_hex, file.size_bytes)
+            else:
+                sent = self._saved(sending, index)
+            done = True
+            return sent
         finally:
-            self._closing.add(store, wait=not saved)
+            self._closing.add(store, keep=ahead if done else 0)
+
+    def differing(self, hashes: Sequence[str]) -> tuple[int, ...]:
+        """The files that the server does not hold with these hashes, by index; call it when all were sent.
+
+        Args:
+            hashes: Of all files, in the order of the spec.
+
+        Raises:
+            RequestError: The server does not say.
+        """
+        self._closing.finish()
+        pairs = zip(self.in_place.held(), hashes, strict=True)
+        return tuple(index for index, (file, hash_hex) in enumerate(pairs) if file.hash_hex != hash_hex)
 
     def start(self, hashes: Sequence[str]) -> RunningImport:
         """Tell the server that all files are there; it imports as soon as it has a free thread, and blocks until then.
@@ -114,16 +128,25 @@ class RegisteredImport:
 
     def close(self) -> None:
         """Let go of the server's side of the upload; never raises, may be called again. The fileset stays."""
+        self._opening.abandon()
         self._closing.finish()
         with contextlib.suppress(Ice.Exception):
             self._process.close()
 
-    def _uploader(self, what: str, index: int) -> Any:
-        with translated(what):
-            store = self._process.getUploader(index)
-        if store is None:
-            raise failure(Reason.SESSION_LOST, f"{what}: the server opens no file, its session has ended")
-        return store
+    def _uploader(self, what: str, index: int, ahead: int) -> Any:
+        return self._opening.take(what, index, ahead)
+
+    def _saved(self, sending: _Sending, index: int) -> UploadedFile:
+        """Send a file until the server's hash is that of what was sent."""
+        size_bytes = self._spec.files[index].size_bytes
+        for sends in range(1, SENDS + 1):
+            if sends > 1:
+                sending.rewind(size_bytes)
+            hash_hex = sending.send(size_bytes, hasher(self._spec.effective_algorithm))
+            began = time.monotonic()
+            if sending.saved_hash() == hash_hex:
+                return UploadedFile(index, hash_hex, size_bytes, sends, time.monotonic() - began)
+        raise sending.differs()
 
 
 class _Sending:
@@ -164,6 +187,12 @@ class _Sending:
             saved = self._store.ice_invocationTimeout(LONG_CALL_TIMEOUT_MS).save()
         return "" if saved is None or saved.hash is None else str(saved.hash.val)
 
+    def differs(self) -> RequestError:
+        """What to raise when it is no accident any more."""
+        return failure(
+            Reason.UPLOAD_DIFFERS, f"{self._what}: the server's hash differs from what was sent, {SENDS} times"
+        )
+
     def rewind(self, size_bytes: int) -> None:
         """Make ready to send it again: a shorter write over a longer one would leave the end of the old."""
         self._on_bytes(-size_bytes)
@@ -189,38 +218,3 @@ class _Sending:
             with contextlib.suppress(Ice.Exception):
                 self._store.end_write(self._pending[0])
             self._pending = None
-
-
-class _Closing:
-    """Files that are being closed in the background; bounded.
-
-    They must all be closed before their session is: to close a file that was not saved, and its session at the same
-    time, locks two threads of the server against each other for ever, with two of its database connections.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pending: deque[tuple[Any, Any]] = deque()
-
-    def add(self, store: Any, *, wait: bool) -> None:
-        """Begin to close a file, and wait until it is closed if asked to."""
-        with contextlib.suppress(Ice.Exception):
-            pending = store.begin_close()
-            if wait:
-                store.end_close(pending)
-                return
-            with self._lock:
-                self._pending.append((store, pending))
-        self.finish(keep=_MAX_CLOSING)
-
-    def finish(self, *, keep: int = 0) -> None:
-        """Wait until at most ``keep`` are under way."""
-        while (oldest := self._oldest(keep)) is not None:
-            store, pending = oldest
-            # The file is saved and compared already; what close says changes nothing.
-            with contextlib.suppress(Ice.Exception):
-                store.end_close(pending)
-
-    def _oldest(self, keep: int) -> tuple[Any, Any] | None:
-        with self._lock:
-            return self._pending.popleft() if len(self._pending) > keep else None
