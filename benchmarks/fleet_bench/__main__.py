@@ -72,7 +72,8 @@ def measured(stage: Stage, case: Case, effort: Effort, out: Path, *, strict: boo
 
 
 def _machine() -> dict[str, str]:
-    return {"cores": str(os.cpu_count()), "system": platform.platform(terse=True), "python": platform.python_version()}
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return {"cores": str(os.cpu_count()), "system": system, "python": platform.python_version()}
 
 
 if __name__ == "__main__":

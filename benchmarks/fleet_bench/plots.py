@@ -44,6 +44,7 @@ def _ratios(results: Sequence[Result]) -> Picture:
     for name, colour in _COLOURS.items():
         axes.plot([], [], "o", color=colour, label=f"{name}, with its spread")
     axes.plot([], [], "|", color="black", markersize=12, label="wanted")
+    axes.set_xlim(left=0)
     axes.legend(loc="lower right", fontsize=8)
     return picture
 
@@ -61,6 +62,9 @@ def _floors(results: Sequence[Result]) -> Picture:
     picture, axes = _rows([label for label, _ in bars], "floor by the fleet's time; 1 is as fast as the server allows")
     axes.axvline(1.0, color="#888888", linewidth=1)
     axes.barh(range(len(bars)), [floor.fraction for _, floor in bars], color=[_COLOURS[floor.of] for _, floor in bars])
+    for name, colour in _COLOURS.items():
+        axes.barh([], [], color=colour, label=f"of its {name} time")
+    axes.legend(loc="lower right", fontsize=8)
     return picture
 
 

@@ -20,7 +20,14 @@ def page(bench: Bench) -> str:
     """All tables, with a line on the machine and the notes of all cases."""
     compared = [result for result in bench.results if result.pairs]
     around = [result for result in bench.results if not result.pairs]
-    parts = [_machine(bench), _against(compared), _plain(compared), _start(compared), _floors(compared)]
+    parts = [
+        _machine(bench),
+        _against(compared),
+        _plain(compared),
+        _start(compared),
+        _floors(compared),
+        _held(compared),
+    ]
     return "\n\n".join(part for part in (*parts, _around(around), _notes(bench.results)) if part) + "\n"
 
 
@@ -81,6 +88,17 @@ def _floors(results: Sequence[Result]) -> str:
         ("case", "floor", "takes", "beside the fleet's", "fraction"),
         rows,
     )
+
+
+def _held(results: Sequence[Result]) -> str:
+    """What is wanted of a case beside its floor."""
+    rows = [
+        (f"`{result.case}`", figure.name, *_judged(figure))
+        for result in results
+        for figure in result.figures
+        if figure.target and figure.name.partition(",")[0] not in _RATIOS
+    ]
+    return _section("What is wanted beside the floor", ("case", "figure", "measured", "wanted"), rows)
 
 
 def _around(results: Sequence[Result]) -> str:

@@ -16,6 +16,7 @@ COMPARED = Result(
     figures=(
         Figure(name="whole", unit="ratio", value=Spread.of([0.5, 0.55, 0.7]), target=Target(limit=0.6)),
         Figure(name="upload", unit="ratio", value=Spread.of([0.8]), target=Target(limit=0.5)),
+        Figure(name="whole by floor", unit="ratio", value=Spread.of([1.2]), target=Target(limit=1.1)),
         Figure(name="fleet: whole", unit="s", value=Spread.of([2.0])),
         Figure(name="importer: login", unit="s", value=Spread.of([1.25])),
     ),
@@ -61,6 +62,10 @@ def test_what_compares_nothing_has_a_table_of_its_own() -> None:
     page = tables.page(BENCH)
     assert "| `spool`: spool to confirm | rate | 1,234 requests/s | >= 1000 |" in page
     assert page.index("### The floor") < page.index("### The fleet around it")
+
+
+def test_what_is_wanted_beside_the_floor_is_shown_beside_it() -> None:
+    assert "| `many-4x4` | whole by floor | 1.20 | <= 1.1 (missed) |" in tables.page(BENCH)
 
 
 def test_the_page_says_how_long_all_of_it_took() -> None:
