@@ -15,6 +15,7 @@ from fleet_bench import registry, report
 from fleet_bench.model import Case, Effort
 from fleet_bench.smoke import CASE
 from fleet_bench.stage import Stage, open_stage
+from fleet_bench.warming import warm_up
 from fleet_stack.console import StackError
 
 _FAILED = 1
@@ -43,7 +44,11 @@ def main(  # noqa: PLR0913  click passes each option by name
     try:
         # The optimising compiler of the server's Java pays off after minutes only.
         with open_stage(out.parent, optimise=not smoke, keep=keep) as stage:
-            good = [measured(stage, case, Effort(runs, quick), out, strict=smoke) for case in chosen]
+            effort = Effort(runs, quick)
+            if not smoke:
+                click.echo("warm-up: each side imports twice", err=True)
+                warm_up(stage, effort)
+            good = [measured(stage, case, effort, out, strict=smoke) for case in chosen]
     except StackError as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(_FAILED)
