@@ -6,14 +6,14 @@ And workers that die of one request again and again, until it is taken for what 
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from typing import Final
 
 import pytest
 
+from fleet_stack.fleet import WorkerProcess
 from support.scenes import HALF, SLOWLY, Ending, Ground, Played, Row, Scene, check
-from support.stories import OUTCOMES
-
-pytestmark = pytest.mark.timeout(900)
+from support.stories import Story, ended, read_until
 
 MOST_STARTS: Final = 14
 """Of workers that die of one request: three times among others, three times alone, and some in vain."""
@@ -67,12 +67,7 @@ def poison(stage: Scene) -> list[Ending]:
     ids = [stage.send(one) for one in (plate, neighbour)]
     for number in range(1, MOST_STARTS):
         worker = stage.trapped("--parallel-upload", "1", traps=[f"poison:kill:{HALF}:0"], name=f"victim-{number}")
-        stage.until(
-            lambda started=worker: started.process.poll() is not None or _is_over(stage, ids),  # type: ignore[misc]  # bound at once
-            90,
-            "the death of a worker, or the end of both requests",
-        )
-        if worker.process.poll() is None:
+        if _both_end_before(worker, stage, ids):
             break
     return [
         stage.ending(ids[0], plate, state="dead", reason="crash-loop", debris=True),
@@ -80,8 +75,14 @@ def poison(stage: Scene) -> list[Ending]:
     ]
 
 
-def _is_over(stage: Scene, ids: list[str]) -> bool:
-    return [one["state"] in OUTCOMES for one in stage.facility.status(*ids)] == [True] * len(ids)
+def _both_end_before(worker: WorkerProcess, stage: Scene, ids: list[str]) -> bool:
+    """Wait until a worker dies or both requests have ended; whether they have."""
+
+    def have_ended(told: Mapping[str, Story]) -> bool:
+        return all(map(ended, told.values()))
+
+    told = read_until(stage.facility, ids, lambda told: worker.process.poll() is not None or have_ended(told))
+    return have_ended(told)
 
 
 ROWS: Final = [
