@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -34,9 +35,16 @@ AT_ONCE: Final = 4
 LAST: Final = ("test_afterwards.py", "test_load.py", "test_servers.py")
 """Run after all others: these look at what the others left, and then stop or flood the servers."""
 
+TIMEOUT_SECONDS: Final = 1500
+"""Of one test: it waits for its row, and the row for a place among the four that are played, perhaps as the last."""
+_HERE: Final = Path(__file__).parent
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what disturbs others behind the others."""
+    """Put what disturbs others behind the others, and give each test the time of all rows."""
+    for item in items:
+        if item.path.parent == _HERE:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
     items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from support.scenes import Ending, Ground, Played, Row, scene
 
-pytestmark = pytest.mark.timeout(900)
 IMPORTED: Final = frozenset({"imported", "already-imported"})
 
 

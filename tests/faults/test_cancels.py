@@ -10,7 +10,6 @@ import pytest
 from fleet_common.exits import Exit
 from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
 EIGHT_HOURS: Final = 8 * 3600
 
 

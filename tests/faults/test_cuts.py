@@ -11,10 +11,11 @@ import pytest
 from support.proxy import Proxy
 from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
 Fault = Callable[[Scene, Proxy], None]
 
 SILENCE_SECONDS: Final = 30.0
+CALL_SECONDS: Final = 60
+"""Until a call of OMERO that stays unanswered is given up: a facility's workers wait for five minutes."""
 MISSED_SECONDS: Final = 60.0
 """Until a worker has missed a connection that only the server knows to be gone: heartbeats, and a little."""
 
@@ -59,7 +60,7 @@ def in_work(group: str, where: str, fault: Fault, stage: Scene) -> list[Ending]:
     trap, spec = AT[where]
     fleet, proxy = stage.behind_proxy(group)
     plate, point = stage.plate(**spec), trap.partition(":")[0]
-    worker = stage.trapped(*SLOWLY, traps=[trap], fleet=fleet)
+    worker = stage.trapped(*SLOWLY, traps=[trap], fleet=fleet, call_seconds=CALL_SECONDS)
     request_id = stage.send(plate)
     stage.sprung(point)
     fault(stage, proxy)
@@ -79,7 +80,7 @@ ROWS: Final = [
         for where in ("half-uploaded", "before-ack")
     ),
     *(
-        Row(f"omero-{name}-{where}", partial(in_work, "omero", where, BROKEN[name]), 40 if name == "cut" else 300)
+        Row(f"omero-{name}-{where}", partial(in_work, "omero", where, BROKEN[name]), 40 if name == "cut" else 100)
         for name in ("cut", "half-open")
         for where in ("half-uploaded", "importing")
     ),

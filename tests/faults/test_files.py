@@ -11,7 +11,6 @@ import pytest
 
 from support.scenes import HALF, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
 HELD: Final = f"uploading:hold:{HALF}"
 
 

@@ -11,8 +11,6 @@ import pytest
 
 from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @dataclass(frozen=True)
 class Kill:

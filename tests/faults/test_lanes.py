@@ -12,8 +12,6 @@ from fleet_stack.plates import MadePlate
 from support.scenes import SLOWLY, Ending, Ground, Played, Row, Scene, check
 from support.stories import Story, stories
 
-pytestmark = pytest.mark.timeout(900)
-
 NOBODY: Final = Owner(user="nobody", group="screening")
 MANY: Final = 58
 LARGE_BYTES: Final = 8 * 1024**3

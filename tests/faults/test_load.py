@@ -12,8 +12,6 @@ from support.bystander import Bystander
 from support.scenes import Ending, Ground, Played, Row, Scene, check
 from support.stories import Story, ended, read_until
 
-pytestmark = pytest.mark.timeout(900)
-
 WORKERS: Final = 8
 PLATES: Final = 60
 KILLS: Final = 4

@@ -11,8 +11,6 @@ import pytest
 
 from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
-
 HEARTBEATS_SECONDS: Final = 32.0
 """Three heartbeats and a little: by then the broker has given the delivery and the lock away."""
 STEP: Final = "server-step-1"

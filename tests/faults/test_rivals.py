@@ -10,7 +10,6 @@ import pytest
 from fleet_common.messages import Owner
 from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
 EIGHT: Final = 8
 
 

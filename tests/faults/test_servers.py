@@ -16,8 +16,6 @@ from fleet_stack.plates import MadePlate
 from fleet_stack.rabbitmq.part import RabbitPart
 from support.scenes import HALF, SLOW_PLATE, SLOWLY, Ending, Ground, Played, Row, Scene, check
 
-pytestmark = pytest.mark.timeout(900)
-
 THREE: Final = 3
 ALARM_SECONDS: Final = 12.0
 """Longer than a lease is believed in without proof."""

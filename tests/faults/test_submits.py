@@ -15,7 +15,6 @@ from fleet_stack.plates import MadePlate
 from support.scenes import SLOWLY, Ending, Ground, Played, Row, Scene, check
 
 NOBODY: Final = Owner(user="nobody", group="screening")
-pytestmark = pytest.mark.timeout(900)
 
 
 def confirm_lost(stage: Scene) -> list[Ending]:

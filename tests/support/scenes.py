@@ -227,14 +227,20 @@ class Scene:
         return self.trapped(*arguments, fleet=fleet, name=name)
 
     def trapped(
-        self, *arguments: str, traps: Collection[str] = (), fleet: Fleet | None = None, name: str = ""
+        self,
+        *arguments: str,
+        traps: Collection[str] = (),
+        fleet: Fleet | None = None,
+        name: str = "",
+        call_seconds: int | None = None,
     ) -> WorkerProcess:
-        """Start a worker with traps, see ``trapped_worker``; it ends with the row."""
+        """Start a worker with traps and perhaps little patience with OMERO, see ``trapped_worker``."""
         name = name or f"{self.name}-{next(self._numbers)}"
         fleet, port = fleet or self.fleet, self.ground.ports.get(timeout=60)
         self.stack.callback(self.ground.ports.put, port)
         told = fleet.command("worker", "work", "--name", name, "--metrics-port", str(port), *arguments)
         chosen = [word for trap in traps for word in ("--trap", trap)]
+        chosen += [] if call_seconds is None else ["--call-seconds", str(call_seconds)]
         words = [sys.executable, str(TRAPPED), "--marks", str(self._marks), *chosen, "--", *told[3:]]
         log = fleet.folder / f"{name}.log"
         with log.open("ab") as output:

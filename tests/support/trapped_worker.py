@@ -288,16 +288,25 @@ POINTS: Final[Mapping[str, Callable[[Spring], None]]] = MappingProxyType(
 """Every point, with what installs a trap there; what moves in the fleet is followed here and nowhere else."""
 
 
+def _be_impatient(call_seconds: int) -> None:
+    from fleet_worker.omero import connection  # noqa: PLC0415  as above
+
+    connection.CALL_TIMEOUT_MS = call_seconds * 1000  # type: ignore[misc]  # the fleet has no setting for it
+
+
 def main(arguments: list[str]) -> None:
     """Set the traps and run the worker until its end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--marks", type=Path, required=True)
     parser.add_argument("--trap", action="append", default=[])
+    parser.add_argument("--call-seconds", type=int, help="how long a call of OMERO may stay unanswered")
     parser.add_argument("fleet", nargs="+")
     chosen = parser.parse_args(arguments)
     for text in chosen.trap:
         trap = Trap.parse(text, chosen.marks)
         POINTS[trap.point](trap.reached)
+    if chosen.call_seconds is not None:
+        _be_impatient(chosen.call_seconds)
     from fleet_common.cli import main as omero_fleet  # noqa: PLC0415  after the traps are set
 
     omero_fleet(chosen.fleet)
