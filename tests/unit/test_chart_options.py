@@ -214,7 +214,7 @@ class TestClasses:
         assert pod["securityContext"]["supplementalGroups"] == [30001, 30002, 2000]
 
     def test_files_that_are_not_the_fleets_are_not_given_to_its_group(self) -> None:
-        """Given a pod that writes to a volume of OMERO's, then it has no fsGroup: NFS and Ceph drivers would obey it."""
+        """Given a pod that writes to a volume of OMERO's, then it has no fsGroup: drivers of NFS and Ceph obey it."""
 
         def said(component: str) -> tuple[object, object]:
             pod = pod_of(case("full"), component)
