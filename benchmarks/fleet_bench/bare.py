@@ -105,7 +105,9 @@ def run(client: Any, filesets: Sequence[Hashed], target: tuple[str, int], *, upl
 def write_raw(client: Any, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> float:
     """Write as many bytes from memory into one file of the repository, without hashing, and return the seconds."""
     repository = client.getManagedRepository()
-    folder = f"{USER}-raw"
+    who = client.sf.getAdminService().getEventContext()
+    # The first folder has to be the user's own.
+    folder = f"{who.userName}_{who.userId}/raw"
     repository.makeDir(folder, True)  # noqa: FBT003  Ice knows no keywords
     store = repository.file(f"{folder}/{time.time_ns()}.bin", "rw")
     chunk = bytes(chunk_bytes)
@@ -113,6 +115,8 @@ def write_raw(client: Any, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> f
     for position in range(0, size_bytes, chunk_bytes):
         store.write(chunk, position, min(chunk_bytes, size_bytes - position))
     seconds = time.perf_counter() - began
+    # What has not reached the disk yet never does.
+    store.truncate(0)
     store.close()
     return seconds
 

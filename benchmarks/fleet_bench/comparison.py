@@ -129,7 +129,10 @@ class Comparison:
         target = (self.container, stage.container(self.container))
         size = sum(one.bytes for one in made) if self.raw else 0
         bounds = floors.Bounds(made, target, self.uploads, min(self.filesets, floors.MOST_IMPORTS), size)
-        return floors.measure(stage, bounds, pairs)
+        made_floors = floors.measure(stage, bounds, pairs)
+        if self.forgets:
+            stage.forget()
+        return made_floors
 
 
 def _cut(pairs: Sequence[Pair], effort: Effort) -> tuple[str, ...]:
