@@ -411,6 +411,13 @@ class TestNetwork:
         egress = one_of(values, "NetworkPolicy", "network")["spec"]["egress"]
         assert any({"port": port} in rule["ports"] for rule in egress)
 
+    @pytest.mark.parametrize(("tls", "ports"), [(True, [14064]), (False, [14064, 4063])])
+    def test_omeros_plain_port_is_reached_only_where_files_go_over_it(self, tls: bool, ports: list[int]) -> None:  # noqa: FBT001  a table
+        values = merged(case("full"), {"omero": {"tls": tls}})
+        egress = one_of(values, "NetworkPolicy", "network")["spec"]["egress"]
+        (rule,) = (one for one in egress if {"port": 14064} in one["ports"])
+        assert [one["port"] for one in rule["ports"]] == ports
+
     def test_where_broker_and_omero_are_can_be_said(self) -> None:
         to = {port["port"]: rule.get("to") for rule in self.rules("full", "egress") for port in rule["ports"]}
 

@@ -12,6 +12,7 @@ TOML. No password is here: they are files of a Secret.
 host = {{ $values.omero.host | toJson }}
 port = {{ $values.omero.port | int64 }}
 verify_tls = {{ $values.omero.verifyTls }}
+tls = {{ $values.omero.tls }}
 user = {{ $values.omero.user | toJson }}
 {{- if .omero }}
 password_file = {{ printf "%s/omero/password" $secrets | toJson }}
