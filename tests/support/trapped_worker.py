@@ -159,9 +159,9 @@ def _import_process(method: Callable[..., None], name: str, *more: Any) -> Calla
 
 
 def _uploading(spring: Spring) -> None:
-    import omero.all  # noqa: PLC0415  as above
+    from fleet_worker.omero.upload import RegisteredImport  # noqa: PLC0415  as above
 
-    _after(omero.api.RawFileStorePrx, "save", spring)
+    _after(RegisteredImport, "upload", spring)
 
 
 def _poison(spring: Spring) -> None:

@@ -32,7 +32,10 @@ _BY_REQUEST = f"""
 _LIVE = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
-    where a.ns = :ns and s.closed is null and {OWN} order by f.id
+    where a.ns = :ns and s.closed is null and {OWN} and exists (
+        select u.id from FilesetJobLink j, UploadJob u
+        where j.parent = f and j.child = u and u.status.value = 'Finished'
+    ) order by f.id
 """  # noqa: S608  as above
 _BY_BATCH = f"""
     select mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
@@ -92,7 +95,10 @@ def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
 
 
 def running(connection: Connection) -> tuple[FilesetState, ...]:
-    """The filesets of the fleet that the server has still to import or is importing."""
+    """The filesets of the fleet that the server has still to import or is importing.
+
+    Those that are being uploaded are left out by the first query already: often it is the only one.
+    """
     found = rows(connection, _WHAT, _LIVE, {"ns": NAMESPACE})
     states = load_states(connection, found)
     return tuple(state for state in states if classify(state) is State.QUEUED_OR_RUNNING)
