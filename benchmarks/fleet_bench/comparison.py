@@ -71,9 +71,8 @@ class Comparison:
         """Measure both sides in turn, then the floor."""
         made = self.make(stage.share, effort)
         with contextlib.ExitStack() as running:
-            sides = {name: self._followed(stage, run) for name, run in self.sides(stage, made, running).items()}
-            cold = ("importer",) if self.one_by_one else ()
-            pairs = alternate(sides, Rounds(effort.runs, self.budget_seconds, cold), stage.tell)
+            sides = {name: self._followed(stage, run) for name, run in self.sides(stage, running).items()}
+            pairs = alternate(sides, self.rounds(stage, effort), stage.tell)
         return Result(
             case=self.name,
             title=self.title,
@@ -83,28 +82,30 @@ class Comparison:
             notes=_cut(pairs, effort),
         )
 
-    def sides(self, stage: Stage, made: Sequence[Fileset], running: contextlib.ExitStack) -> dict[str, Import]:
-        """How each side imports these files; the workers of the fleet run until the stack is left."""
-        sides = {"fleet": self.fleet(stage, made, running), "importer": self.importer(stage, made)}
+    def rounds(self, stage: Stage, effort: Effort) -> Rounds:
+        """What both sides import in turn; less of the same to warm up."""
+        warm = self.make(stage.share, replace(effort, quick=True))
+        return Rounds(warm, self.make(stage.share, effort), effort.runs, self.budget_seconds)
+
+    def sides(self, stage: Stage, running: contextlib.ExitStack) -> dict[str, Import]:
+        """How each side imports; the workers of the fleet run until the stack is left."""
+        sides = {"fleet": self.fleet(stage, running), "importer": self.importer(stage)}
         if self.plain:
-            sides["plain"] = self.fleet(stage, made, running, plain=True)
+            sides["plain"] = self.fleet(stage, running, plain=True)
         return sides
 
-    def fleet(
-        self, stage: Stage, made: Sequence[Fileset], running: contextlib.ExitStack, *, plain: bool = False
-    ) -> Import:
+    def fleet(self, stage: Stage, running: contextlib.ExitStack, *, plain: bool = False) -> Import:
         """The fleet's side, with its worker."""
         fleet = running.enter_context(self._at_work(stage, plain=plain))
         submitter = Submitter(fleet, f"{self.container}:id:{stage.container(self.container)}", self.fleet_options)
-        entries = [one.entry for one in made]
-        return lambda: submitter.run(entries)
+        return lambda made: submitter.run([one.entry for one in made])
 
-    def importer(self, stage: Stage, made: Sequence[Fileset]) -> Import:
+    def importer(self, stage: Stage) -> Import:
         """The importer's side."""
         target = (_LETTERS[self.container], stage.container(self.container))
         importer = Importer(stage, self.uploads, self.filesets, target, self.importer_options, self.port)
-        entries = [one.entry for one in made]
-        return lambda: importer.run_each(entries) if self.one_by_one else importer.run(entries)
+        run = importer.run_each if self.one_by_one else importer.run
+        return lambda made: run([one.entry for one in made])
 
     @contextlib.contextmanager
     def _at_work(self, stage: Stage, *, plain: bool) -> Iterator[Fleet]:
@@ -117,8 +118,8 @@ class Comparison:
             yield fleet
 
     def _followed(self, stage: Stage, run: Import) -> Import:
-        def followed() -> Run:
-            done = run()
+        def followed(made: Sequence[Fileset]) -> Run:
+            done = run(made)
             if self.forgets:
                 stage.forget()
             return done

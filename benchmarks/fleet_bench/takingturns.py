@@ -6,14 +6,15 @@ Threading: one thread. The order changes from round to round, so that no side al
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fleet_bench.material import Fileset
 from fleet_bench.model import Figure, Pair, Run, Spread
 from fleet_bench.targets import Wanted
 
-Import = Callable[[], Run]
+Import = Callable[[Sequence[Fileset]], Run]
 Tell = Callable[[str], None]
 LEAST_PAIRS: Final = 3
 _LEAST_SECONDS: Final = 1e-6
@@ -21,17 +22,19 @@ _LEAST_SECONDS: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """How long sides take turns.
+    """What sides import in turn, and how long.
 
     Attributes:
+        warm: For the run of each side that does not count.
+        made: For all others.
         count: How many rounds.
         budget_seconds: Fewer rounds, but three, where they take longer.
-        cold: Sides that have nothing to warm up.
     """
 
+    warm: Sequence[Fileset]
+    made: Sequence[Fileset]
     count: int
     budget_seconds: float
-    cold: Collection[str] = ()
 
 
 def alternate(
@@ -40,28 +43,27 @@ def alternate(
     tell: Tell = lambda _: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> tuple[Pair, ...]:
-    """Warm all up with one run that does not count, then measure.
+    """Warm all up, then measure.
 
     Args:
         sides: ``fleet``, ``importer`` and perhaps ``plain``.
-        rounds: How many.
+        rounds: How many, and of what.
         tell: Told of every round.
         monotonic: The clock.
     """
-    for name, side in sides.items():
-        if name not in rounds.cold:
-            side()
+    for side in sides.values():
+        side(rounds.warm)
     deadline = monotonic() + rounds.budget_seconds
     pairs: list[Pair] = []
     while len(pairs) < rounds.count and (len(pairs) < LEAST_PAIRS or monotonic() < deadline):
-        pairs.append(_round(sides, turned=bool(len(pairs) % 2)))
+        pairs.append(_round(sides, rounds.made, turned=bool(len(pairs) % 2)))
         tell(f"round {len(pairs)}: {pairs[-1]}")
     return tuple(pairs)
 
 
-def _round(sides: Mapping[str, Import], *, turned: bool) -> Pair:
+def _round(sides: Mapping[str, Import], made: Sequence[Fileset], *, turned: bool) -> Pair:
     order = list(sides)[::-1] if turned else list(sides)
-    return Pair(**{name: sides[name]() for name in order})
+    return Pair(**{name: sides[name](made) for name in order})
 
 
 def figures(pairs: Sequence[Pair], wanted: Wanted) -> tuple[Figure, ...]:

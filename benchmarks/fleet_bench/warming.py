@@ -23,4 +23,4 @@ def warm_up(stage: Stage, effort: Effort) -> None:
     comparison = replace(many.FOUR, plain=False)
     made = comparison.make(stage.share, effort)
     with contextlib.ExitStack() as running:
-        alternate(comparison.sides(stage, made, running), Rounds(1, 0.0), stage.tell)
+        alternate(comparison.sides(stage, running), Rounds(made, made, 1, 0.0), stage.tell)

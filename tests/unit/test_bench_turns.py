@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+from fleet_bench.material import Fileset
 from fleet_bench.model import Pair, Run, Target
-from fleet_bench.takingturns import Rounds, alternate, figures
+from fleet_bench.takingturns import Import, Rounds, alternate, figures
 from fleet_bench.targets import WANTED, Wanted
+
+WARM = [Fileset((Path("warm.tif"),))]
+MADE = [Fileset((Path("made.tif"),))]
+
+
+def rounds(count: int, budget_seconds: float) -> Rounds:
+    """So many rounds in this time."""
+    return Rounds(WARM, MADE, count, budget_seconds)
 
 
 def run(whole: float, upload: float = 0.0, **parts: float) -> Run:
@@ -24,12 +34,12 @@ def called() -> list[str]:
 
 
 @pytest.fixture
-def sides(called: list[str]) -> dict[str, Callable[[], Run]]:
+def sides(called: list[str]) -> dict[str, Import]:
     """Two sides that note their calls."""
 
-    def side(name: str) -> Callable[[], Run]:
-        def one() -> Run:
-            called.append(name)
+    def side(name: str) -> Import:
+        def one(filesets: Sequence[Fileset]) -> Run:
+            called.append(f"{name} {filesets[0].entry.stem}")
             return run(len(called))
 
         return one
@@ -37,21 +47,23 @@ def sides(called: list[str]) -> dict[str, Callable[[], Run]]:
     return {"fleet": side("fleet"), "importer": side("importer")}
 
 
-def test_both_warm_up_and_the_order_changes_from_round_to_round(
-    sides: dict[str, Callable[[], Run]], called: list[str]
-) -> None:
-    pairs = alternate(sides, Rounds(2, 1000.0))
-    assert called == ["fleet", "importer", "fleet", "importer", "importer", "fleet"]
+def test_both_warm_up_and_the_order_changes_from_round_to_round(sides: dict[str, Import], called: list[str]) -> None:
+    pairs = alternate(sides, rounds(2, 1000.0))
+    assert called == [
+        *("fleet warm", "importer warm"),
+        *("fleet made", "importer made"),
+        *("importer made", "fleet made"),
+    ]
     assert [(pair.fleet.whole_seconds, pair.importer.whole_seconds) for pair in pairs] == [(3, 4), (6, 5)]
 
 
-def test_no_round_is_begun_when_the_time_is_up_but_three_are_measured(sides: dict[str, Callable[[], Run]]) -> None:
+def test_no_round_is_begun_when_the_time_is_up_but_three_are_measured(sides: dict[str, Import]) -> None:
     clock: Iterator[int] = count(step=100)
-    assert len(alternate(sides, Rounds(9, 50.0), monotonic=lambda: next(clock))) == 3
+    assert len(alternate(sides, rounds(9, 50.0), monotonic=lambda: next(clock))) == 3
 
 
-def test_fewer_than_three_rounds_are_measured_where_fewer_are_wanted(sides: dict[str, Callable[[], Run]]) -> None:
-    assert len(alternate(sides, Rounds(1, 0.0))) == 1
+def test_fewer_than_three_rounds_are_measured_where_fewer_are_wanted(sides: dict[str, Import]) -> None:
+    assert len(alternate(sides, rounds(1, 0.0))) == 1
 
 
 def test_ratios_are_made_pair_by_pair() -> None:
@@ -89,10 +101,3 @@ def test_no_target_asks_for_less_than_to_be_as_fast() -> None:
     limits = [one.limit for wanted in WANTED.values() for one in (wanted.whole, wanted.upload) if one]
     assert limits
     assert max(limits) < 1
-
-
-def test_a_side_that_starts_anew_each_time_needs_no_warm_up(
-    sides: dict[str, Callable[[], Run]], called: list[str]
-) -> None:
-    alternate(sides, Rounds(1, 0.0, cold=("importer",)))
-    assert called == ["fleet", "fleet", "importer"]

@@ -11,10 +11,10 @@ from fleet_bench.comparison import Comparison
 from fleet_bench.material import Fileset
 from fleet_bench.model import Case, Curve, Effort, Result
 from fleet_bench.stage import Stage
-from fleet_bench.takingturns import Rounds, alternate, figures
+from fleet_bench.takingturns import alternate, figures
 from fleet_bench.targets import WANTED
 
-SETTINGS: Final = (1, 2, 4, 8, 16)
+SETTINGS: Final = (2, 4, 8, 16)
 """Files in flight, and as many filesets at once."""
 BEST: Final = Comparison(
     "many-best", f"{many.WHAT}, each side at its own best setting", many.make, "Screen", 4, 4, floor=False
@@ -29,10 +29,10 @@ def _measure(stage: Stage, effort: Effort) -> Result:
     best = {side: min(seconds, key=lambda setting: seconds[setting]) for side, seconds in swept.items()}
     with contextlib.ExitStack() as running:
         sides = {
-            _FLEET: BEST.at(best[_FLEET]).fleet(stage, made, running),
-            _IMPORTER: BEST.at(best[_IMPORTER]).importer(stage, made),
+            _FLEET: BEST.at(best[_FLEET]).fleet(stage, running),
+            _IMPORTER: BEST.at(best[_IMPORTER]).importer(stage),
         }
-        pairs = alternate(sides, Rounds(effort.runs, BEST.budget_seconds), stage.tell)
+        pairs = alternate(sides, BEST.rounds(stage, effort), stage.tell)
     return Result(
         case=BEST.name,
         title=BEST.title,
@@ -47,11 +47,11 @@ def _once(stage: Stage, made: Sequence[Fileset], side: str, setting: int) -> flo
     """Seconds of one run at a setting; a worker that was just started warms up first."""
     comparison = BEST.at(setting)
     if side == _IMPORTER:
-        return comparison.importer(stage, made)().whole_seconds
+        return comparison.importer(stage)(made).whole_seconds
     with contextlib.ExitStack() as running:
-        run = comparison.fleet(stage, made, running)
-        run()
-        return run().whole_seconds
+        run = comparison.fleet(stage, running)
+        run(made)
+        return run(made).whole_seconds
 
 
 def _curve(side: str, seconds: Mapping[int, float]) -> Curve:

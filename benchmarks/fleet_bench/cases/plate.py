@@ -29,7 +29,7 @@ PLATE: Final = Comparison(
     "Screen",
     uploads=8,
     filesets=1,
-    budget_seconds=360,
+    budget_seconds=240,
 )
 
 
