@@ -135,6 +135,11 @@ class Connection:
         return self.factory.getAdminService()
 
     @functools.cached_property
+    def roles(self) -> Any:
+        """The ids of root, guest and OMERO's own groups, which a server never changes."""
+        return self.admin.getSecurityRoles()
+
+    @functools.cached_property
     def config(self) -> Any:
         """IConfigPrx."""
         return self.factory.getConfigService()

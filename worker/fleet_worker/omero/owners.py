@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import OwnerIds
@@ -20,12 +22,12 @@ def check_owner(connection: Connection, user: str, group: str) -> OwnerIds:
         Permanent: ``owner-unknown``, ``group-unknown``, ``owner-not-in-group`` or ``owner-refused``.
     """
     with translated(_WHAT):
-        roles = connection.admin.getSecurityRoles()
-    user_id = _user_id(connection, user)
-    groups = _groups_of(connection, user_id)
+        roles = connection.roles
+    user_id, named = _memberships(connection, user)
+    groups = frozenset(named.values())
     if user_id in {roles.rootId, roles.guestId} or roles.systemGroupId in groups:
         raise failure(Reason.OWNER_REFUSED, f"the fleet never imports for {user!r}: it is an administrator or guest")
-    group_id = _group_id(connection, group)
+    group_id = named[group] if group in named else _group_id(connection, group)
     if group_id in {roles.systemGroupId, roles.userGroupId, roles.guestGroupId}:
         raise failure(Reason.OWNER_REFUSED, f"the fleet never imports into OMERO's own group {group!r}")
     if group_id not in groups:
@@ -35,11 +37,13 @@ def check_owner(connection: Connection, user: str, group: str) -> OwnerIds:
     return OwnerIds(user, user_id, group, group_id)
 
 
-def _user_id(connection: Connection, user: str) -> int:
-    found = rows(connection, _WHAT, "select e.id from Experimenter e where e.omeName = :name", {"name": user})
+def _memberships(connection: Connection, user: str) -> tuple[int, Mapping[str, int]]:
+    """The user's id, and the ids of all the user's groups by their names: one call, for every attempt asks."""
+    hql = "select e.id, g.name, g.id from Experimenter e left join e.groupExperimenterMap m left join m.parent g"
+    found = rows(connection, _WHAT, f"{hql} where e.omeName = :name", {"name": user})
     if not found:
         raise failure(Reason.OWNER_UNKNOWN, f"OMERO has no user {user!r}")
-    return int(found[0][0])
+    return int(found[0][0]), {str(row[1]): int(row[2]) for row in found if row[2] is not None}
 
 
 def _group_id(connection: Connection, group: str) -> int:
@@ -47,8 +51,3 @@ def _group_id(connection: Connection, group: str) -> int:
     if not found:
         raise failure(Reason.GROUP_UNKNOWN, f"OMERO has no group {group!r}")
     return int(found[0][0])
-
-
-def _groups_of(connection: Connection, user_id: int) -> frozenset[int]:
-    hql = "select m.parent.id from GroupExperimenterMap m where m.child.id = :id"
-    return frozenset(int(row[0]) for row in rows(connection, _WHAT, hql, {"id": user_id}))
