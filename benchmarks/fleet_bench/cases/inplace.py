@@ -18,7 +18,7 @@ def _settings(stage: Stage) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _comparison(name: str, algorithm: str) -> Comparison:
-    common = ("--skip=minmax", "--skip=thumbnails", f"--checksum-algorithm={algorithm}")
+    checksum = f"--checksum-algorithm={algorithm}"
     return Comparison(
         name,
         _TITLE.format(algorithm),
@@ -26,8 +26,9 @@ def _comparison(name: str, algorithm: str) -> Comparison:
         "Screen",
         uploads=8,
         filesets=1,
-        fleet_options=common,
-        importer_options=("--transfer=ln_s", *common),
+        fleet_options=(checksum, "--skip=minmax", "--skip=thumbnails"),
+        # As omero import translates --skip.
+        importer_options=("--transfer=ln_s", checksum, "--no-stats-info", "--no-thumbnails"),
         settings=_settings,
         floor=False,
         budget_seconds=120,
