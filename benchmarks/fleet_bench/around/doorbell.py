@@ -31,7 +31,7 @@ from fleet_stack.processes import wait_until
 NAME: Final = "around-doorbell"
 _TITLE: Final = "from submit to an idle worker's importFileset and first byte"
 _SAMPLES: Final = 60
-_QUICK_SAMPLES: Final = 5
+_QUICK_SAMPLES: Final = 15
 _WARM_UP: Final = 5
 _DONE_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 0.3

@@ -9,7 +9,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -44,7 +44,13 @@ class StandIn:
     algorithm: ChecksumAlgorithm = ChecksumAlgorithm.SHA1_160
 
     def upload(
-        self, index: int, stream: io.FileIO, *, on_bytes: Callable[[int], None], stop: Callable[[], None]
+        self,
+        index: int,
+        stream: io.FileIO,
+        *,
+        on_bytes: Callable[[int], None],
+        stop: Callable[[], None],
+        ahead: int,  # noqa: ARG002  opens and closes nothing
     ) -> UploadedFile:
         """Read and hash one file."""
         digest, size_bytes = hasher(self.algorithm), 0
@@ -54,6 +60,10 @@ class StandIn:
             size_bytes += len(chunk)
             on_bytes(len(chunk))
         return UploadedFile(index, digest.hexdigest(), size_bytes)
+
+    def differing(self, hashes: Sequence[str]) -> Collection[int]:  # noqa: ARG002  it has kept nothing to compare with
+        """None of them."""
+        return ()
 
 
 def main(request_file: str, share: str) -> None:
