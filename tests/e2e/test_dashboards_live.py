@@ -1,4 +1,4 @@
-"""The whole of the monitoring on real parts: RabbitMQ, OMERO, workers, exporter, notifications and Prometheus.
+"""The whole of the monitoring on real parts: RabbitMQ, OMERO, workers, a watch, exporter, notifications and Prometheus.
 
 Requests are imported, refused and left lying on purpose; then every query of every dashboard and every rule is put to
 Prometheus, the alerts for what was done fire, and people are told. The waits of alerts are cut to a second, thresholds
@@ -37,8 +37,12 @@ from support.receivers import WebReceiver, a_web_server
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "charts/omero-import-fleet/files/rules/omero-import-fleet.yaml"
+WATCHER: Final = "confocal"
+"""The lane, and account, of a producer that really watches a folder."""
 ORPHAN: Final = "orphan"
 """A lane that no worker serves."""
+SEEN: Final = "live-seen"
+"""The folder that it watches."""
 VALUES: Final[Mapping[str, str]] = {"$__rate_interval": "5m", "$namespace": ".*", "$job": ".*", "$lane": ".*"}
 QUERIES: Final = {
     f"{board.name}: {panel.title}, {number}": query.expr
@@ -69,6 +73,7 @@ UNEXPECTED: Final = frozenset(
         "OmeroImportStalled",
         "OmeroImportRequestTooOld",
         "OmeroImportProducerSilent",
+        "OmeroImportPlateParked",
         "OmeroImportDefect",
         "OmeroImportNotificationsStuck",
         "OmeroImportNotifyLogUnread",
@@ -83,6 +88,7 @@ class Watched:
 
     facility: Facility
     exporter: WorkerProcess
+    watch: WorkerProcess
     prometheus: Prometheus
     web: WebReceiver
     refused: ImportRequest
@@ -98,21 +104,25 @@ def watched(facility: Facility, workers: tuple[WorkerProcess, WorkerProcess]) ->
         stack.callback(exporter.stop)
         notifier = notifying(facility, web)
         stack.callback(notifier.stop)
-        exporter.wait_ready()
-        notifier.wait_ready()
+        watch = watching(facility)
+        stack.callback(watch.stop)
+        for process in (exporter, notifier, watch):
+            process.wait_ready()
         prometheus = Prometheus(facility.layout.state / "prometheus", ports.prometheus)
         stack.callback(prometheus.stop)
-        jobs = {"omero-import-fleet": [*(worker.port for worker in workers), exporter.port, notifier.port]}
+        ports_scraped = [process.port for process in (*workers, exporter, notifier, watch)]
+        jobs = {"omero-import-fleet": ports_scraped}
         prometheus.start(jobs, impatient(facility.layout.state / "rules.yaml"))
-        until(lambda: len(prometheus.query("omero_import_build_info")) == 4, 60, "a first scrape of all")
+        until(lambda: len(prometheus.query("omero_import_build_info")) == len(ports_scraped), 60, "a scrape of all")
         leave_lying(facility)
         tell_of_an_ill_producer(facility)
         refused = refuse_one(facility)
+        make_plate(facility.share("hcs") / SEEN, PlateSpec(name="seen", wells=2, fields=1, channels=1))
         import_a_plate(facility)
         try:
-            yield Watched(facility, exporter, prometheus, web, refused)
+            yield Watched(facility, exporter, watch, prometheus, web, refused)
         finally:
-            print(exporter.tail(), notifier.tail())  # noqa: T201  pytest shows it beside a failure
+            print(exporter.tail(), notifier.tail(), watch.tail())  # noqa: T201  pytest shows it beside a failure
 
 
 def notifying(facility: Facility, web: WebReceiver) -> WorkerProcess:
@@ -129,6 +139,24 @@ def notifying(facility: Facility, web: WebReceiver) -> WorkerProcess:
     }
     fleet = replace(facility.fleet, folder=folder, extra={"notify": settings})
     return fleet.start_service("monitor", "notify", facility.layout.ports.spare[-2], "notify")
+
+
+def watching(facility: Facility) -> WorkerProcess:
+    """A producer that watches a folder for plates, tells heartbeats, and is scraped as well."""
+    folder = facility.share("hcs") / SEEN
+    folder.mkdir()
+    rule = {"user": "alice", "group": "screening", "target": "Screen:+name:E2E seen"}
+    settings = {
+        "folders": [{"path": str(folder), "settle_seconds": 1}],
+        "rules": [rule],
+        "poll_seconds": 0.5,
+        "slowest_seconds": 1,
+        "busy_percent": 100,
+        "heartbeat_seconds": 1,
+    }
+    place = facility.layout.state / "watch"
+    fleet = replace(facility.fleet, folder=place, extra={**facility.fleet.extra, "watch": settings})
+    return fleet.start_service(WATCHER, "watch", facility.layout.ports.spare[-3], "watch")
 
 
 def impatient(file: Path) -> Path:
@@ -262,7 +290,22 @@ def test_the_numbers_are_true(watched: Watched) -> None:
     assert value(ask, "omero_import_omero_free_bytes > bool 1e6") == 1
     assert value(ask, 'omero_import_omero_threads{pool="min_threads"}') == 5
     assert value(ask, "omero_import_omero_open_sessions") >= 2
-    assert value(ask, "time() - omero_import_producer_last_heartbeat_timestamp_seconds > bool 900") == 0
+    assert value(ask, "max(time() - omero_import_producer_last_heartbeat_timestamp_seconds) > bool 900") == 0
+
+
+def test_what_a_real_watch_tells_in_heartbeats_is_what_it_shows_to_who_can_scrape_it(watched: Watched) -> None:
+    """Given a producer that has published the plate of its folder, then both ways say so, and that it lives."""
+    ask, lane = watched.prometheus, f'lane="{WATCHER}"'
+    told = f'omero_import_producer_acquisitions{{{lane},state="published"}}'
+    until(lambda: value(ask, told) == 1 or None, 60, "a heartbeat after the plate was published")
+    until(lambda: value(ask, 'omero_import_watch_plates{state="published"}') == 1 or None, 30, "a scrape")
+    assert value(ask, f"omero_import_producer_unconfirmed_requests{{{lane}}}") == 0
+    for quiet in ("parked", "folders_away"):
+        assert value(ask, f"omero_import_watch_{quiet}") == value(ask, f"omero_import_producer_{quiet}{{{lane}}}") == 0
+    for seconds in (f"omero_import_producer_seconds_since_scan{{{lane}}}", "omero_import_watch_seconds_since_scan"):
+        assert 0 <= value(ask, seconds) < 60
+    assert 0 <= value(ask, f"time() - omero_import_producer_last_heartbeat_timestamp_seconds{{{lane}}}") < 60
+    assert watched.watch.process.poll() is None
 
 
 def test_the_batch_is_seen_to_its_end(watched: Watched) -> None:
