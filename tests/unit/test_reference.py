@@ -211,6 +211,7 @@ class TestSettingsPage:
 SPECIAL = {
     "POD_DELETION_COST": "true",  # the one that is off by default
     "SMTP_SECURITY": "tls",  # the first word is the default
+    "SCAN__NETWORK": "any",
     "_URL": "https://another.example.org",
     "MAIL_FROM": "one@example.org",
     "MAIL_TO": '["one@example.org"]',
