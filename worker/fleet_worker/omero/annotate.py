@@ -39,23 +39,17 @@ METRIC_NAMES: Final[Mapping[Phase, str]] = MappingProxyType(
 _REQUIRED: Final = frozenset({Phase.SET_ID, Phase.METADATA})
 """``omero fs importtime --summary`` fails on an annotation without them."""
 
-_COUNTS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "# files": "select e.fileset.id, count(e) from FilesetEntry e where e.fileset.id = :id group by e.fileset.id",
-        "# planes": """
-            select i.fileset.id, sum(p.sizeZ * p.sizeC * p.sizeT) from Pixels p join p.image i
-            where i.fileset.id = :id group by i.fileset.id
-        """,
-        "# settings": """
-            select i.fileset.id, count(r) from RenderingDef r join r.pixels p join p.image i
-            where i.fileset.id = :id and r.details.owner = p.details.owner group by i.fileset.id
-        """,
-        "# thumbnails": """
-            select i.fileset.id, count(t) from Thumbnail t join t.pixels p join p.image i
-            where i.fileset.id = :id and t.details.owner = p.details.owner group by i.fileset.id
-        """,
-    }
-)
+_COUNTED: Final = ("# files", "# planes", "# settings", "# thumbnails")
+_COUNTS: Final = """
+    select f.id,
+        (select count(e) from FilesetEntry e where e.fileset = f),
+        (select sum(p.sizeZ * p.sizeC * p.sizeT) from Pixels p join p.image i where i.fileset = f),
+        (select count(r) from RenderingDef r join r.pixels p join p.image i
+            where i.fileset = f and r.details.owner = p.details.owner),
+        (select count(t) from Thumbnail t join t.pixels p join p.image i
+            where i.fileset = f and t.details.owner = p.details.owner)
+    from Fileset f where f.id = :id
+"""
 
 _FIRST_OF_A_NAMESPACE: Final = tenacity.Retrying(
     retry=tenacity.retry_if_exception_type(omero.ValidationException),
@@ -99,10 +93,8 @@ def _metrics(connection: Connection, fileset_id: int, phases: Mapping[Phase, flo
     written = {
         METRIC_NAMES[phase]: str(round(seconds * 1000)) for phase, seconds in phases.items() if phase in METRIC_NAMES
     }
-    for name, hql in _COUNTS.items():
-        found = rows(connection, "the counts for the import times", hql, {"id": fileset_id}, limit=1)
-        if found and found[0][1]:
-            written[name] = str(found[0][1])
+    for _fileset_id, *counts in rows(connection, "the counts for the import times", _COUNTS, {"id": fileset_id}):
+        written |= {name: str(count) for name, count in zip(_COUNTED, counts, strict=True) if count}
     return written
 
 

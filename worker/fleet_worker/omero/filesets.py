@@ -44,37 +44,25 @@ _BY_BATCH = f"""
         where b.ns = :ns and bv.name in ('batch', 'batch_id') and bv.value = :batch
     ) order by l.id
 """  # noqa: S608  as above
-_BASE = """
-    select f.id, o.id, o.omeName, g.id, g.name, s.closed from Fileset f join f.details.owner o join f.details.group g
-    join f.details.creationEvent e join e.session s where f.id in (:ids)
-"""
+# One query: each is a round trip to the server and a transaction in it, and one sees everything at one moment.
+# Divided, not multiplied: the product of two large sides would overflow the database's integer.
+_STATES = f"""
+    select f.id, o.id, o.omeName, g.id, g.name, s.closed,
+        (select max(u.status.value) from FilesetJobLink j, UploadJob u where j.parent = f and j.child = u),
+        (select count(e) from FilesetEntry e where e.fileset = f),
+        (select count(h.hash) from FilesetEntry e join e.originalFile h where e.fileset = f),
+        (select count(i) from Image i where i.fileset = f),
+        (select count(distinct i.series) from Image i where i.fileset = f),
+        (select count(p) from Pixels p join p.image i where i.fileset = f
+            and p.sha1 like 'Pending%' and p.sizeX <= {BIG_PLANE_PIXELS} / p.sizeY),
+        (select count(distinct p.id) from RenderingDef r join r.pixels p join p.image i where i.fileset = f),
+        (select count(distinct p.id) from Thumbnail t join t.pixels p join p.image i where i.fileset = f)
+    from Fileset f join f.details.owner o join f.details.group g
+    join f.details.creationEvent c join c.session s where f.id in (:ids)
+"""  # noqa: S608  as above
 _ANNOTATED = """
     select l.parent.id, mv.name, mv.value from FilesetAnnotationLink l join l.child a join a.mapValue mv
     where l.parent.id in (:ids) and a.id in (:annotations)
-"""
-_JOBS = (
-    "select l.parent.id, u.status.value from FilesetJobLink l, UploadJob u where l.parent.id in (:ids) and l.child = u"
-)
-_FILES = """
-    select e.fileset.id, count(e), count(o.hash) from FilesetEntry e join e.originalFile o
-    where e.fileset.id in (:ids) group by e.fileset.id
-"""
-_IMAGES = """
-    select i.fileset.id, count(i), count(distinct i.series) from Image i where i.fileset.id in (:ids)
-    group by i.fileset.id
-"""
-# Divided, not multiplied: the product of two large sides would overflow the database's integer.
-_PENDING = f"""
-    select i.fileset.id, count(p) from Pixels p join p.image i where i.fileset.id in (:ids)
-    and p.sha1 like 'Pending%' and p.sizeX <= {BIG_PLANE_PIXELS} / p.sizeY group by i.fileset.id
-"""  # noqa: S608  as above
-_RENDERED = """
-    select i.fileset.id, count(distinct p.id) from RenderingDef r join r.pixels p join p.image i
-    where i.fileset.id in (:ids) group by i.fileset.id
-"""
-_THUMBNAILS = """
-    select i.fileset.id, count(distinct p.id) from Thumbnail t join t.pixels p join p.image i
-    where i.fileset.id in (:ids) group by i.fileset.id
 """
 
 
@@ -115,24 +103,8 @@ def load_states(connection: Connection, found: Sequence[Row]) -> tuple[FilesetSt
     if not ids:
         return ()
     annotations = _annotations(connection, ids, sorted({int(row[1]) for row in found}))
-    counts = {name: _by_id(connection, hql, ids) for name, hql in _COUNTS.items()}
-    base = rows(connection, _WHAT, _BASE, {"ids": ids})
-    states = (_state(row, annotations.get(row[0], {}), counts) for row in base)
+    states = (_state(row, annotations.get(row[0], {})) for row in rows(connection, _WHAT, _STATES, {"ids": ids}))
     return tuple(sorted(states, key=lambda state: state.id))
-
-
-_COUNTS: Final = {
-    "job": _JOBS,
-    "files": _FILES,
-    "images": _IMAGES,
-    "pending": _PENDING,
-    "rendered": _RENDERED,
-    "thumbnails": _THUMBNAILS,
-}
-
-
-def _by_id(connection: Connection, hql: str, ids: Sequence[int]) -> dict[int, Row]:
-    return {row[0]: row[1:] for row in rows(connection, _WHAT, hql, {"ids": ids})}
 
 
 def _annotations(connection: Connection, ids: Sequence[int], annotations: Sequence[int]) -> dict[int, dict[str, str]]:
@@ -142,14 +114,9 @@ def _annotations(connection: Connection, ids: Sequence[int], annotations: Sequen
     return found
 
 
-def _state(base: Row, annotation: Mapping[str, str], counts: Mapping[str, Mapping[int, Row]]) -> FilesetState:
-    fileset_id, owner_id, owner, group_id, group, closed = base
-
-    def of(name: str, otherwise: Row) -> Row:
-        return counts[name].get(fileset_id, otherwise)
-
-    files, hashes = of("files", (0, 0))
-    images, distinct_series = of("images", (0, 0))
+def _state(row: Row, annotation: Mapping[str, str]) -> FilesetState:
+    fileset_id, owner_id, owner, group_id, group, closed, job_status, *counts = row
+    files, hashes, images, distinct_series, pending, rendered, thumbnails = (int(count or 0) for count in counts)
     return FilesetState(
         id=fileset_id,
         owner_id=owner_id,
@@ -157,13 +124,13 @@ def _state(base: Row, annotation: Mapping[str, str], counts: Mapping[str, Mappin
         group_id=group_id,
         group=group,
         annotation=annotation,
-        job_status=of("job", ("Submitted",))[0],
+        job_status=job_status or "Submitted",
         files=files,
         hashes=hashes,
         images=images,
         distinct_series=distinct_series,
-        pending_pixels=of("pending", (0,))[0],
-        rendered=of("rendered", (0,))[0],
-        thumbnails=of("thumbnails", (0,))[0],
+        pending_pixels=pending,
+        rendered=rendered,
+        thumbnails=thumbnails,
         session_closed=closed is not None,
     )

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, WellFacts
 from fleet_worker.omero.queries import Row, pages, rows
 
-_PREFIX = "select f.id, f.templatePrefix from Fileset f where f.id = :id"
 _FILES = """
-    select o.id, o.path, o.name, o.size, o.hash from FilesetEntry e join e.originalFile o
-    where e.fileset.id = :id and o.id > :after order by o.id
+    select e.id, f.templatePrefix, o.id, o.path, o.name, o.size, o.hash, e.clientPath
+    from FilesetEntry e join e.originalFile o join e.fileset f where f.id = :id and e.id > :after order by e.id
 """
-_CLIENT_PATHS = "select e.id, e.clientPath from FilesetEntry e where e.fileset.id = :id and e.id > :after order by e.id"
 _IMAGES = """
     select i.id, i.name, i.series, p.id, t.value, p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT
     from Pixels p join p.image i join p.pixelsType t where i.fileset.id = :id and i.id > :after order by i.id
@@ -25,8 +24,10 @@ _FIELDS = """
     select ws.id, i.id, i.series, w.id, w.row, w.column, w.plate.id from WellSample ws join ws.image i join ws.well w
     where i.fileset.id = :id and ws.id > :after order by ws.id
 """
-_PLATES = "select p.id, p.name, p.rows, p.columns from Plate p where p.id in (:ids) order by p.id"
-_SCREENS = "select l.child.id, l.parent.id from ScreenPlateLink l where l.child.id in (:ids) order by l.id"
+_PLATES = """
+    select p.id, p.name, p.rows, p.columns, l.parent.id from Plate p left join p.screenLinks l where p.id in (:ids)
+    order by p.id, l.id
+"""
 _DATASETS = """
     select l.parent.id, count(distinct i.id) from DatasetImageLink l join l.child i where i.fileset.id = :id
     group by l.parent.id
@@ -41,26 +42,27 @@ def read_back(connection: Connection, fileset_id: int) -> ImportedFacts:
     """
     what = f"the verification of fileset {fileset_id}"
     values = {"id": fileset_id}
-    found = rows(connection, what, _PREFIX, values)
-    if not found:
+    entries = list(pages(connection, what, _FILES, values))
+    if not entries:
         raise failure(Reason.IMPORT_INTERRUPTED, f"fileset {fileset_id} is gone: somebody deleted it")
-    prefix = (found[0][1] or "").rstrip("/") + "/"
-    files = [_file(row, prefix) for row in pages(connection, what, _FILES, values)]
-    clients = [row[1] for row in pages(connection, what, _CLIENT_PATHS, values)]
     images = [ImageFacts(*row) for row in pages(connection, what, _IMAGES, values)]
     return ImportedFacts(
         fileset_id=fileset_id,
-        files=tuple(sorted(below_share(files, clients), key=lambda file: file.path)),
+        files=_files(entries),
         plates=_plates(connection, what, list(pages(connection, what, _FIELDS, values))),
         images=tuple(sorted(images, key=lambda image: (image.series, image.id))),
         dataset_images={row[0]: row[1] for row in rows(connection, what, _DATASETS, values)},
     )
 
 
-def _file(row: Row, prefix: str) -> FileFacts:
-    file_id, folder, name, size_bytes, hash_hex = row
-    # By its own path, not by FilesetEntry.clientPath: servers before blitz 5.7.3 pair them wrongly.
-    return FileFacts(file_id, f"{folder}{name}".removeprefix(prefix), size_bytes, hash_hex)
+def _files(entries: Sequence[Row]) -> tuple[FileFacts, ...]:
+    # Each by its own path, not by FilesetEntry.clientPath: servers before blitz 5.7.3 pair them wrongly.
+    files = [_file(*row) for _, *row, _client_path in entries]
+    return tuple(sorted(below_share(files, [str(row[-1]) for row in entries]), key=lambda file: file.path))
+
+
+def _file(prefix: str | None, file_id: int, folder: str, name: str, *content: Any) -> FileFacts:
+    return FileFacts(file_id, f"{folder}{name}".removeprefix(f"{(prefix or '').rstrip('/')}/"), *content)
 
 
 def below_share(files: Sequence[FileFacts], client_paths: Sequence[str]) -> list[FileFacts]:
@@ -80,13 +82,12 @@ def _plates(connection: Connection, what: str, fields: Sequence[Row]) -> tuple[P
     wells = _wells(fields)
     if not wells:
         return ()
-    ids = sorted(wells)
-    screens: dict[int, list[int]] = defaultdict(list)
-    for plate_id, screen_id in rows(connection, what, _SCREENS, {"ids": ids}):
-        screens[plate_id].append(screen_id)
+    screens: dict[Row, list[int]] = defaultdict(list)
+    for *plate, screen_id in rows(connection, what, _PLATES, {"ids": sorted(wells)}):
+        screens[tuple(plate)].extend([] if screen_id is None else [screen_id])
     return tuple(
-        PlateFacts(plate_id, name, plate_rows, columns, wells[plate_id], tuple(screens[plate_id]))
-        for plate_id, name, plate_rows, columns in rows(connection, what, _PLATES, {"ids": ids})
+        PlateFacts(plate_id, name, plate_rows, columns, wells[plate_id], tuple(of_plate))
+        for (plate_id, name, plate_rows, columns), of_plate in screens.items()
     )
 
 
