@@ -172,6 +172,20 @@ def test_files_of_one_name_in_two_folders_are_not_mixed_up() -> None:
     ]
 
 
+def test_a_folder_beside_a_file_of_the_same_name_is_not_mixed_up() -> None:
+    """The folder above both was cut off, so one path is the end of the other."""
+    entries = [ManifestEntry("p1/a/img.tif", 1), ManifestEntry("p1/img.tif", 2)]
+    files = (FileFacts(1, "a/img.tif", 1, "aa"), FileFacts(2, "img.tif", 2, "bb"))
+    assert file_problems(entries, ["aa", "bb"], files) == []
+
+
+def test_a_file_that_nobody_sent_is_found_where_names_are_alike() -> None:
+    """Two of ours would be kept under one name, so one of OMERO's belongs to none."""
+    entries = [ManifestEntry("a/x.tif", 1), ManifestEntry("b/x.tif", 1)]
+    files = (FileFacts(1, "x.tif", 1, None), FileFacts(2, "z.tif", 1, None))
+    assert file_problems(entries, (), files) == ["file z.tif instead of none"]
+
+
 def test_an_adopted_fileset_has_no_checksums_to_compare() -> None:
     """Another worker sent the files; sizes and names are compared all the same."""
     assert told(with_file(0, hash_hex="xx"), hashes=()) == []

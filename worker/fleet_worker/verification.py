@@ -6,12 +6,14 @@ A fileset id proves nothing: Bio-Formats fills missing files with blank planes a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from fleet_common.errors import Reason, failure
 from fleet_common.plates import Expected, Plate, Sizes, well_name
 from fleet_common.storage import ManifestEntry
 from fleet_common.targets import Kind
 from fleet_worker.omero.facts import FileFacts, ImageFacts, ImportedFacts, PlateFacts, ResolvedTarget
+from fleet_worker.omero.foldercut import without_cut_folders
 
 MAX_TOLD = 5
 
@@ -50,10 +52,19 @@ def file_problems(entries: Sequence[ManifestEntry], hashes: Sequence[str], files
     """Differences between the manifest and the files of the fileset."""
     if len(entries) != len(files):
         return [f"{len(files)} files instead of {len(entries)}"]
-    # OMERO cuts leading folders off; sorting by the reversed path pairs what ends alike.
-    wanted = sorted(zip(entries, hashes or [""] * len(entries), strict=True), key=lambda pair: _reversed(pair[0].path))
-    held = sorted(files, key=lambda file: _reversed(file.path))
-    return [text for (entry, digest), file in zip(wanted, held, strict=True) for text in _file(entry, digest, file)]
+    kept = without_cut_folders((entry.path for entry in entries), (file.path for file in files))
+    held = {file.path: file for file in files}
+    lost = [entry.path for path, entry in zip(kept, entries, strict=True) if path not in held]
+    strangers = sorted(held.keys() - set(kept))
+    return [
+        *(f"file {other} instead of {path}" for other, path in zip_longest(strangers, lost, fillvalue="none")),
+        *(
+            text
+            for path, entry, digest in zip(kept, entries, hashes or [""] * len(entries), strict=True)
+            if path in held
+            for text in _file(entry, digest, held[path])
+        ),
+    ]
 
 
 def image_problems(expected: Expected | None, facts: ImportedFacts) -> list[str]:
@@ -95,14 +106,8 @@ def target_problems(target: ResolvedTarget | None, facts: ImportedFacts) -> list
     return [] if inside == len(facts.images) else [f"{inside} of {len(facts.images)} images are in {place}: {gone}"]
 
 
-def _reversed(path: str) -> tuple[str, ...]:
-    return tuple(reversed(path.split("/")))
-
-
 def _file(entry: ManifestEntry, digest: str, file: FileFacts) -> Iterator[str]:
-    if not f"/{entry.path}".endswith(f"/{file.path}"):
-        yield f"file {file.path} instead of {entry.path}"
-    elif file.size_bytes != entry.size_bytes:
+    if file.size_bytes != entry.size_bytes:
         yield f"{entry.path} has {file.size_bytes} bytes instead of {entry.size_bytes}"
     elif digest and file.hash_hex != digest:
         yield f"{entry.path} has another checksum"

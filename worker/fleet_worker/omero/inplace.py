@@ -8,7 +8,7 @@ three calls for a hundred files instead of several for each. Neighbours: the tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import Ice
@@ -19,6 +19,7 @@ from fleet_common.errors import Reason, failure
 from fleet_common.messages import ChecksumAlgorithm
 from fleet_worker.omero.connection import LONG_CALL_TIMEOUT_MS, Connection
 from fleet_worker.omero.facts import HeldFile, ImportSpec
+from fleet_worker.omero.foldercut import without_cut_folders
 from fleet_worker.omero.queries import pages, parameters, rows
 from fleet_worker.omero.translate import translated
 
@@ -124,15 +125,10 @@ def paired(spec: ImportSpec, prefix: str, held: Sequence[HeldFile]) -> tuple[Hel
         Transient: ``import-interrupted``: they are not the same files.
     """
     inner = {file.path.removeprefix(prefix): file for file in held if file.path.startswith(prefix)}
-    cut = _least_depth([file.client_path for file in spec.files]) - _least_depth(inner)
-    wanted = [file.client_path.split("/", cut)[-1] if cut > 0 else file.client_path for file in spec.files]
+    wanted = without_cut_folders((file.client_path for file in spec.files), inner)
     if len(held) != len(wanted) or inner.keys() != set(wanted):
         raise failure(Reason.IMPORT_INTERRUPTED, f"the files of {spec.source} are not, in OMERO, what was registered")
     return tuple(inner[path] for path in wanted)
-
-
-def _least_depth(paths: Iterable[str]) -> int:
-    return min((path.count("/") for path in paths), default=0)
 
 
 def transfer_annotation() -> Any:
