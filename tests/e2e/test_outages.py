@@ -7,6 +7,7 @@ away last, because the shared login of OMERO's root ends with it.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -301,6 +302,8 @@ def drain(alone: Facility) -> Drain:
         worker = crew.ready("draining", *SLOWLY)
         (in_work,) = send(alone, plate(alone, "drained", wells=12, channels=2), target="Screen:+name:drained")
         uploading(worker)
+        worker.process.send_signal(signal.SIGUSR1)
+        until(lambda: "Current thread" in worker.log.read_text(errors="replace"), 30, "what its threads do")
         worker.process.terminate()
         until(lambda: "draining" in Seen.at(worker).problems, 30, "a worker that drains")
         seen = Seen.at(worker)
@@ -315,6 +318,11 @@ def depth(facility: Facility) -> int:
     """How many requests wait in the lane of the tests."""
     with facility.channel("admin") as channel:
         return int(channel.queue_declare("import.lane.demo.normal", passive=True).method.message_count)
+
+
+def test_a_worker_that_is_asked_what_its_threads_do_says_so_and_goes_on(drain: Drain) -> None:
+    """For a person who wonders what it waits for; its request does not notice."""
+    assert drain.plate[-1]["attempt"] == 1
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_import(drain: Drain) -> None:

@@ -97,9 +97,12 @@ def ground(facility: Facility) -> Iterator[Ground]:
 
 
 def _warm_up(ground: Ground) -> None:
-    """Import a plate through one of the lanes that are there already."""
+    """Import a plate through one of the lanes that are there already.
+
+    A call that such a server never answers is given up early, and the request is tried again.
+    """
     with scene(ground, Row("warm-up", lambda _: [], lanes=("demo",))) as stage:
-        stage.worker().wait_ready()
+        stage.trapped(call_seconds=30).wait_ready()
         plate = stage.plate()
         check_in_omero(ground, stage.ending(stage.send(plate), plate))
 

@@ -6,6 +6,7 @@ another row. Neighbours: ``trapped_worker`` is what things happen to, ``proof`` 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import queue
 import signal
@@ -119,6 +120,7 @@ class Scene:
     stack: ExitStack
     fleet: Fleet
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _workers: list[WorkerProcess] = field(default_factory=list)
     _marks: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -248,6 +250,7 @@ class Scene:
                 words, stdout=output, stderr=output, env=clean_environment(), start_new_session=True
             )
         started = WorkerProcess(name, port, process, log)
+        self._workers.append(started)
         self.stack.callback(_end, started)
         return started
 
@@ -299,8 +302,10 @@ class Scene:
         self.stack.callback(proxy.close)
         return self.with_settings(group, port=proxy.port), proxy
 
-    def logs(self, characters: int = 3000) -> str:
-        """The end of every worker's log."""
+    def logs(self, characters: int = 6000) -> str:
+        """The end of every worker's log, with what its threads do."""
+        for worker in self._workers:
+            _tell_threads(worker)
         files = sorted(self.fleet.folder.rglob("*.log"))
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-characters:]}" for file in files)
 
@@ -355,6 +360,14 @@ def check(ground: Ground, ending: Ending) -> None:
     if not ending.debris:
         assert ground.proof.filesets_of(ending.request_id) == []
         assert ground.proof.folders_with(ending.plate.folder.name) == []
+
+
+def _tell_threads(worker: WorkerProcess) -> None:
+    """Have a worker that runs write down what its threads do; one that was stopped does not."""
+    if worker.process.poll() is None:
+        worker.process.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(AssertionError):
+            waiting.until(lambda: b"Current thread" in worker.log.read_bytes(), 2.0)
 
 
 def _end(worker: WorkerProcess) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import threading
 from types import FrameType
@@ -31,7 +32,7 @@ def work(
 
     A worker that is told to stop takes nothing more and finishes what it has begun; told a second time it hands back
     at once what is still in work. RabbitMQ and OMERO may be away when it starts, or go away later: it waits, says so in
-    /readyz and in metrics, and goes on by itself.
+    /readyz and in metrics, and goes on by itself. SIGUSR1 has it write to standard error what each of its threads does.
 
     \b
     Examples:
@@ -50,4 +51,5 @@ def work(
 
     signal.signal(signal.SIGTERM, stop_now)
     signal.signal(signal.SIGINT, stop_now)
+    faulthandler.register(signal.SIGUSR1)
     Worker(settings.model_copy(update={"worker": worker})).run(stop, hurry)
