@@ -114,6 +114,8 @@ SERVER = [
         ),
         Reason.IMPORT_INTERRUPTED,
     ),
+    (ServerError("import-request-failure", "Ice.ConnectionLostException"), Reason.IMPORT_INTERRUPTED),
+    (ServerError("import-request-failure", "", "Ice.UnmarshalOutOfBoundsException"), Reason.IMPORT_INTERRUPTED),
     (ServerError("error-on-init", "whatever"), Reason.IMPORT_FAILED),
     (ServerError("import-unknown-format"), Reason.UNKNOWN_FORMAT),
     (ServerError("import-missing-library"), Reason.READER_FAILED),

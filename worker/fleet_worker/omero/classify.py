@@ -191,6 +191,10 @@ SERVER_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("No session with uuid", Reason.IMPORT_INTERRUPTED),
     # A server that has just started was seen to miss a service that it had registered itself 0.2 s before.
     ("Ice.ObjectNotExistException", Reason.IMPORT_INTERRUPTED),
+    # Imports that begin at one moment may garble a message of the server to itself; it then cuts the connection over
+    # which it does all of them.
+    ("Ice.ConnectionLostException", Reason.IMPORT_INTERRUPTED),
+    ("Ice.UnmarshalOutOfBoundsException", Reason.IMPORT_INTERRUPTED),
     ("ObjectAdapterDeactivatedException", Reason.IMPORT_INTERRUPTED),
     ("CommunicatorDestroyedException", Reason.IMPORT_INTERRUPTED),
     ("terminating connection due to administrator", Reason.IMPORT_INTERRUPTED),

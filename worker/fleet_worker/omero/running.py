@@ -29,6 +29,8 @@ from fleet_worker.omero.translate import server_error, translated
 POLL_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 1.0
 """Between two looks at ``stop``."""
+_SILENT_POLLS: Final = 2
+"""An answer may come a moment after the end; one that two polls do not find never comes."""
 
 _NOW_DOING: Final = {0: Phase.SET_ID, 1: Phase.PIXELDATA}
 """After so many steps; from the second step on it is settings and thumbnails, then work without a name of its own."""
@@ -94,6 +96,7 @@ class RunningImport:
         self._told: queue.SimpleQueue[_Told] = queue.SimpleQueue()
         self._steps: dict[int, float] = {}
         self._answer: Any = None
+        self._silent_polls = 0
         with translated(f"the start of the import of {source}"):
             self._listener = _Listener(connection.client, handle, self._told)
 
@@ -109,7 +112,8 @@ class RunningImport:
 
         Raises:
             Transient: ``omero-busy`` after the deadline, or what the connection says: the import may still go on.
-            RequestError: The import failed, with the end of the server's log.
+            RequestError: The import failed, with the end of the server's log; ``import-interrupted`` without it where
+                the server ended the import and never answers.
         """
         give_up_at = time.monotonic() + deadline_seconds
         poll_at = time.monotonic() + POLL_SECONDS
@@ -126,8 +130,8 @@ class RunningImport:
 
     @property
     def finished(self) -> bool:
-        """Whether the server has answered, so that it does nothing more for this import."""
-        return self._answer is not None
+        """Whether the server does nothing more for this import: it has answered, or never will."""
+        return self._answer is not None or self._silent_polls >= _SILENT_POLLS
 
     def cancel(self) -> bool:
         """Ask the server to end the import; what it has made so far stays, for the caller to delete.
@@ -185,8 +189,19 @@ class RunningImport:
         if self._answer is None:
             with translated(self._what):
                 status = self._handle.getStatus()
-            if status is not None and status.currentStep > 0:
+            if status is not None and status.stopTime > 0:
+                self._note_silence(status)
+            elif status is not None and status.currentStep > 0:
                 self._report(int(status.currentStep), time.monotonic(), on_step)
+
+    def _note_silence(self, status: Any) -> None:
+        """Give up on a server that has ended the import without an answer, as it does when it fails while it fails."""
+        self._silent_polls += 1
+        if self.finished:
+            self._running.end()
+            close_handle(self._handle)
+            flags = ", ".join(str(flag) for flag in status.flags)
+            raise failure(Reason.IMPORT_INTERRUPTED, f"{self._what} ended in the server ({flags}) without an answer")
 
     def _fetch(self) -> None:
         """Ask for the answer; the notification may have carried it, unless it was over 64 MB."""
