@@ -15,6 +15,7 @@ from fleet_stack.layout import Layout
 from fleet_stack.omero.part import OmeroPart
 from fleet_stack.plates import PlateSpec, make_plate
 from fleet_stack.plates import tiff as write_tiff
+from fleet_worker.omero import deletion
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import ChecksumsDiffer
 from fleet_worker.omero.filesets import NAMESPACE
@@ -309,6 +310,21 @@ class TestDebris:
             assert [state.id for state in gateway.find_filesets(winner.request_id)] == [first.fileset_id]
             assert len(session.verify(first.fileset_id).plates) == 1
         assert [folder.is_dir() for folder in folders.values()] == [True, False]
+
+    def test_what_a_dead_worker_began_to_delete_is_no_result(
+        self, gateway: Gateway, share: Path, tif: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Given a deletion that the server carries out late, then nobody takes the fileset for a result meanwhile."""
+        spec = spec_of(share, [tif])
+        with gateway.sudo("alice", "screening") as session:
+            fileset_id = run(session, spec, [tif]).fileset_id
+            with monkeypatch.context() as dying:
+                dying.setattr(deletion, "submit", lambda *_: None)
+                dying.setattr(deletion, "delete_folder", lambda *_: None)
+                session.delete_fileset(fileset_id)
+            assert classify(state_of(gateway, spec)) is State.BROKEN
+            session.delete_fileset(fileset_id)
+        assert gateway.find_filesets(spec.request_id) == ()
 
     def test_a_fileset_that_is_gone_is_no_success(self, alice: OwnerSession, share: Path, tif: Path) -> None:
         """Somebody deleted it between import and verification."""

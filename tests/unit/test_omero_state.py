@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_worker.omero.state import FilesetState, State, classify
+from fleet_worker.omero.state import DELETING, FilesetState, State, classify
 
 BASE = FilesetState(id=1, owner_id=2, owner="alice", group_id=3, group="screening", files=5)
 UPLOADED = replace(BASE, hashes=5)
@@ -27,6 +27,11 @@ def live(state: FilesetState) -> FilesetState:
 def skipping(state: FilesetState, *what: str) -> FilesetState:
     """The same with things that the server was told to leave out."""
     return replace(state, annotation={"skip": ",".join(what)})
+
+
+def doomed(state: FilesetState) -> FilesetState:
+    """The same after somebody began to delete it."""
+    return replace(state, annotation={DELETING: "true"})
 
 
 ROWS = [
@@ -53,6 +58,9 @@ ROWS = [
         live(skipping(replace(UNREAD, images=1, distinct_series=1, pending_pixels=1), "minmax", "thumbnails")),
         State.QUEUED_OR_RUNNING,
     ),
+    ("complete, but its deletion was begun", doomed(DRAWN), State.BROKEN),
+    ("complete, its deletion was begun, session alive", live(doomed(DRAWN)), State.BROKEN),
+    ("drawing thumbnails, its deletion was begun", live(doomed(READ)), State.QUEUED_OR_RUNNING),
     (
         "one image whose pixels were not read",
         replace(UNREAD, images=1, distinct_series=1, pending_pixels=1),

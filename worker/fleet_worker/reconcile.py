@@ -3,7 +3,8 @@
 Anybody can write an annotation, so only filesets of the request's own owner and group count. Whoever asks holds the
 request's lock: the worker that made an unfinished upload is dead, or stops at its next check, so such a fileset is
 debris even while its session lives on. Nothing is ever deleted while the server may still work on it, and a complete
-fileset is never deleted at all, except the loser of an election, by the attempt that made it.
+fileset is never deleted at all, except the loser of an election, by the attempt that made it, and one whose deletion an
+attempt had begun while it was unfinished.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class OwnerSession:
 
     def delete_fileset(self, fileset_id: int) -> None:
         """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""
-        deletion.delete_fileset(self._connection, fileset_id)
+        deletion.delete_fileset(self._connection, self.owner.user_id, fileset_id)
 
     def delete_folder(self, path: str) -> None:
         """Delete an import's folder that no fileset names, with all that it holds."""

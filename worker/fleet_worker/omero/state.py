@@ -9,8 +9,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from fleet_common.messages import Skip
+
+DELETING: Final = "deleting"
+"""In the key annotation of a fileset whose deletion was begun, and may still be about to happen in the server."""
 
 
 class State(enum.StrEnum):
@@ -18,8 +22,8 @@ class State(enum.StrEnum):
 
     ``UPLOAD_UNFINISHED``: the server was never told to import it. ``session_closed`` says whether somebody may still be
     sending. ``QUEUED_OR_RUNNING``: the server has it, or may still have it. ``BROKEN``: the import ended half way and
-    nothing will finish it. ``COMPLETE``: every image is there and readable; thumbnails may be missing if its session is
-    closed, OMERO makes them when they are looked at.
+    nothing will finish it, or somebody has begun to delete it. ``COMPLETE``: every image is there and readable;
+    thumbnails may be missing if its session is closed, OMERO makes them when they are looked at.
     """
 
     UPLOAD_UNFINISHED = "upload-unfinished"
@@ -72,6 +76,11 @@ class FilesetState:
         return self.annotation.get("digest", "")
 
     @property
+    def doomed(self) -> bool:
+        """Whether somebody has begun to delete it."""
+        return DELETING in self.annotation
+
+    @property
     def skip(self) -> frozenset[str]:
         """What the server was told to leave out."""
         return frozenset(filter(None, self.annotation.get("skip", "").split(",")))
@@ -84,7 +93,8 @@ def classify(state: FilesetState) -> State:
     if not _readable(state):
         return State.BROKEN if state.session_closed else State.QUEUED_OR_RUNNING
     if state.session_closed or _finished(state):
-        return State.COMPLETE
+        # A worker saw it unfinished, sent the deletion and died: the server may do it any moment, so it is no result.
+        return State.BROKEN if state.doomed else State.COMPLETE
     return State.QUEUED_OR_RUNNING
 
 
