@@ -327,6 +327,12 @@ def test_a_doctype_is_refused_before_any_entity_is_read(doctype: str) -> None:
     assert "line 2" in message
 
 
+@pytest.mark.parametrize("encoding", ["U-TF-8", "gbk", "utf-7"])
+def test_an_encoding_that_cannot_be_read_is_refused(encoding: str) -> None:
+    """Python does not know it, or expat takes none whose characters have several bytes."""
+    assert "encoding" in str(refusal(HEAD.replace("utf-8", encoding) + image() + TAIL))
+
+
 def test_predefined_entities_are_read() -> None:
     """A plate may be called A & B."""
     plate = read_text((HEAD + image() + TAIL).replace("<Name>P1", "<Name>A &amp; B &#228;"))

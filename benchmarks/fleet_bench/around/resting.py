@@ -54,7 +54,7 @@ def watch(pid: int, seconds: float) -> Rest:
     before, began = process.cpu_times(), time.monotonic()
     time.sleep(seconds)
     after, took = process.cpu_times(), time.monotonic() - began
-    used = after.user + after.system - before.user - before.system
+    used = (after.user - before.user) + (after.system - before.system)
     return Rest(used / took, process.memory_info().rss)
 
 

@@ -60,6 +60,11 @@ class BoundedParser(ABC):
             raise self._broken(expat.errors.messages[error.code], error.lineno) from error
         except Broken as error:
             raise self._broken(str(error), self._expat.CurrentLineNumber) from error
+        except (LookupError, ValueError) as error:
+            # What expat says of an encoding that Python does not know, or that has characters of several bytes.
+            if "encoding" not in str(error):
+                raise
+            raise self._broken(str(error), self._expat.CurrentLineNumber) from error
 
     @property
     def line(self) -> int:
