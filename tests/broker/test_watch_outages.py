@@ -110,6 +110,7 @@ def end(watching: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM)
         return watching.wait(SECONDS)
     finally:
         watching.kill()
+        watching.wait(SECONDS)
 
 
 def test_a_broker_that_is_away_for_the_whole_run_costs_nothing(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -324,3 +325,19 @@ class TestBroker:
         assert last.acquisitions[Settle.PUBLISHED] == 1
         assert last.spool_requests == 1
         assert last.seconds_since_scan < 20
+
+
+def test_a_signal_that_another_thread_received_is_heard_soon(bench: Bench) -> None:
+    """Given a host with nothing to do, then the main thread, where Python runs handlers, comes round all the time."""
+    waits: list[float] = []
+
+    def noted() -> None:
+        waits.append(bench.time.seconds)
+        if len(waits) == 20:
+            bench.watcher.stop()
+
+    bench.time.at_wait = noted
+    began = bench.time.seconds
+    bench.watcher.run()
+    pauses = [after - before for before, after in itertools.pairwise([began, *waits])]
+    assert max(pauses) < 1.0

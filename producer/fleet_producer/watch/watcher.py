@@ -18,6 +18,7 @@ from typing import Final
 from fleet_common.events import Event, Kind
 from fleet_common.heartbeats import Heartbeat
 from fleet_common.producermetrics import ProducerMetrics
+from fleet_common.signals import LOOK_SECONDS
 from fleet_common.watching import WatchSettings
 from fleet_producer.completeness import State
 from fleet_producer.watch.folder import Folder
@@ -114,7 +115,7 @@ class Watcher:
         """
         while not self._stopping.is_set():
             self.tick()
-            self._stopping.wait(self._pause_seconds())
+            self._pause()
 
     def run_once(self) -> None:
         """Watch until nothing is about to be complete and the spool was offered to the broker; errors as :meth:`run`.
@@ -123,7 +124,7 @@ class Watcher:
         """
         self.tick()
         while not self._stopping.is_set() and any(folder.unsettled for folder in self._folders):
-            self._stopping.wait(self._pause_seconds())
+            self._pause()
             self.tick()
 
     def tick(self) -> None:
@@ -140,6 +141,12 @@ class Watcher:
         self._outbox.drain()
         if self._monotonic() >= self._heartbeat_at:
             self._measure()
+
+    def _pause(self) -> None:
+        """Wait for what is due next, or for a signal that the kernel may have given to another thread."""
+        until = self._monotonic() + self._pause_seconds()
+        while not self._stopping.is_set() and (left_seconds := until - self._monotonic()) > 0:
+            self._stopping.wait(min(LOOK_SECONDS, left_seconds))
 
     def _pause_seconds(self) -> float:
         due = min((folder.due_at for folder in self._folders), default=self._monotonic())
