@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from typing import Final
@@ -14,8 +15,17 @@ def stopped_by_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set from now on."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: set_from_handler(stop))
     return stop
+
+
+def set_from_handler(event: threading.Event) -> None:
+    """Set an event that the main thread may wait for, from a signal handler, which runs on the main thread.
+
+    It does so on a thread of its own: the handler may have interrupted the wait itself, in which the main thread holds
+    the event's lock, and would wait for itself for ever.
+    """
+    _thread.start_new_thread(event.set, ())
 
 
 def wait_for_signal(stop: threading.Event) -> None:

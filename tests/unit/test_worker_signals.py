@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_common.signals import wait_for_signal
+from fleet_common.signals import set_from_handler, wait_for_signal
 
 
 @pytest.fixture
 def stop() -> Iterator[threading.Event]:
     """Set by the handler of SIGUSR1."""
     event = threading.Event()
-    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: event.set())
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: set_from_handler(event))
     yield event
     signal.signal(signal.SIGUSR1, before)
 
@@ -29,3 +29,11 @@ def test_a_signal_that_another_thread_receives_is_heard(stop: threading.Event) -
     wait_for_signal(stop)
     other.join(5)
     assert stop.is_set()
+
+
+@pytest.mark.timeout(10)
+def test_a_signal_in_the_middle_of_a_wait_is_heard(stop: threading.Event) -> None:
+    """The handler runs on the thread that waits, which may hold the event's lock just then."""
+    with stop._cond:  # type: ignore[attr-defined]  # what Event.wait does
+        signal.raise_signal(signal.SIGUSR1)
+    assert stop.wait(5)

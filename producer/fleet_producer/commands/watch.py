@@ -26,6 +26,7 @@ from fleet_common.exits import Exit
 from fleet_common.health import Health
 from fleet_common.producermetrics import ProducerMetrics
 from fleet_common.settings import Settings
+from fleet_common.signals import set_from_handler
 from fleet_common.watching import WatchedFolder
 from fleet_producer.choosing import duration_seconds, show_age
 from fleet_producer.spool import SpoolError
@@ -134,7 +135,7 @@ def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
     """Have SIGTERM and Ctrl-C end the watch at its next pause, as long as this lasts."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
+        set_from_handler(stopping)
 
     before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -11,6 +11,7 @@ import click
 
 from fleet_common.cli import Context
 from fleet_common.errors import UsageError
+from fleet_common.signals import set_from_handler
 from fleet_worker.worker import Worker
 
 
@@ -45,9 +46,10 @@ def work(
     if not worker.lanes:
         raise UsageError("no lane: give worker.lanes in the settings, each with its allow-list")
     stop, hurry = threading.Event(), threading.Event()
+    first = iter([stop])
 
     def stop_now(_number: int, _frame: FrameType | None) -> None:
-        (hurry if stop.is_set() else stop).set()
+        set_from_handler(next(first, hurry))
 
     signal.signal(signal.SIGTERM, stop_now)
     signal.signal(signal.SIGINT, stop_now)
