@@ -134,8 +134,9 @@ def events(facility: Facility, request_id: str) -> list[dict[str, Any]]:
 
 
 def kinds(told: Sequence[dict[str, Any]]) -> list[str]:
-    """What happened, without progress."""
-    return [event["kind"] for event in told if event["kind"] != "progress"]
+    """What happened, without progress; an idle worker may begin before the producer has told of its request."""
+    found = [event["kind"] for event in told if event["kind"] != "progress"]
+    return sorted(found, key=lambda kind: kind != "accepted")
 
 
 def uploading(worker: WorkerProcess, files: int = 10) -> None:
