@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import math
 import signal
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 LOOK_SECONDS: Final = 0.5
@@ -28,11 +31,14 @@ def set_from_handler(event: threading.Event) -> None:
     _thread.start_new_thread(event.set, ())
 
 
-def wait_for_signal(stop: threading.Event) -> None:
-    """Wait until a signal handler sets ``stop``.
+def wait_for_signal(
+    stop: threading.Event, seconds: float = math.inf, monotonic: Callable[[], float] = time.monotonic
+) -> None:
+    """Wait until a signal handler sets ``stop``, or the time is over.
 
     The kernel may give the signal to any thread, such as one of Ice's. The main thread is not woken then, so it looks
     twice a second: one wait without end missed one SIGTERM in eight under load.
     """
-    while not stop.wait(LOOK_SECONDS):
-        pass
+    until = monotonic() + seconds
+    while not stop.is_set() and (left_seconds := until - monotonic()) > 0:
+        stop.wait(min(LOOK_SECONDS, left_seconds))

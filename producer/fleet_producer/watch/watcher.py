@@ -18,7 +18,7 @@ from typing import Final
 from fleet_common.events import Event, Kind
 from fleet_common.heartbeats import Heartbeat
 from fleet_common.producermetrics import ProducerMetrics
-from fleet_common.signals import LOOK_SECONDS
+from fleet_common.signals import wait_for_signal
 from fleet_common.watching import WatchSettings
 from fleet_producer.completeness import State
 from fleet_producer.watch.folder import Folder
@@ -143,10 +143,7 @@ class Watcher:
             self._measure()
 
     def _pause(self) -> None:
-        """Wait for what is due next, or for a signal that the kernel may have given to another thread."""
-        until = self._monotonic() + self._pause_seconds()
-        while not self._stopping.is_set() and (left_seconds := until - self._monotonic()) > 0:
-            self._stopping.wait(min(LOOK_SECONDS, left_seconds))
+        wait_for_signal(self._stopping, self._pause_seconds(), self._monotonic)
 
     def _pause_seconds(self) -> float:
         due = min((folder.due_at for folder in self._folders), default=self._monotonic())

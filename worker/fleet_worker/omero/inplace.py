@@ -20,7 +20,7 @@ from fleet_common.messages import ChecksumAlgorithm
 from fleet_worker.omero.connection import LONG_CALL_TIMEOUT_MS, Connection
 from fleet_worker.omero.facts import HeldFile, ImportSpec
 from fleet_worker.omero.foldercut import without_cut_folders
-from fleet_worker.omero.queries import pages, parameters, rows
+from fleet_worker.omero.queries import pages, parameters
 from fleet_worker.omero.translate import translated
 
 _NAMESPACE: Final = "openmicroscopy.org/omero/import/fileTransfer"
@@ -29,10 +29,9 @@ _TRANSFER: Final = "ome.formats.importer.transfers.SymlinkFileTransfer"
 _NOT_THERE: Final = "FileNotFoundException"
 _ADVICE: Final = "compare in_place.shares with what OMERO.server has mounted and may read"
 
-_PREFIX = "select f.id, f.templatePrefix from Fileset f where f.id = :id"
 _FILES = """
-    select o.id, o.path, o.name, o.hash from FilesetEntry e join e.originalFile o
-    where e.fileset.id = :id and o.id > :after order by o.id
+    select o.id, o.path, o.name, o.hash, f.templatePrefix from FilesetEntry e join e.originalFile o join e.fileset f
+    where f.id = :id and o.id > :after order by o.id
 """
 _OBJECTS = "select o from OriginalFile o where o.id in (:ids)"
 
@@ -56,10 +55,8 @@ class FilesInPlace:
         Raises:
             Transient: ``import-interrupted`` where they are not those that were registered: somebody deleted them.
         """
-        values = {"id": self._fileset_id}
-        found = rows(self._connection, self._what, _PREFIX, values)
-        prefix = str(found[0][1] or "").strip("/") + "/" if found else ""
-        listed = pages(self._connection, self._what, _FILES, values)
+        listed = list(pages(self._connection, self._what, _FILES, {"id": self._fileset_id}))
+        prefix = str(listed[0][4] or "").strip("/") + "/" if listed else ""
         held = [HeldFile(int(row[0]), f"{row[1]}{row[2]}".lstrip("/"), row[3]) for row in listed]
         return paired(self._spec, prefix, held)
 
