@@ -219,6 +219,26 @@ class TestWaiting:
         assert len(open_sessions(gateway, "alice") - before) == 1
         assert gateway.running_imports() == 0
 
+    def test_what_is_about_to_be_started_counts_as_long_as_its_session_lives(
+        self, gateway: Gateway, share: Path, tif: Path
+    ) -> None:
+        """Given a fileset that waits for the server to compare all hashes, nobody else starts in its place."""
+        with gateway.sudo("alice", "screening") as session:
+            registered = session.register(spec_of(share, [tif]))
+            hashes = upload_all(registered, [tif])
+            assert gateway.running_imports() == 0
+            session.announce(registered.fileset_id)
+            assert gateway.running_imports() == 1
+            assert gateway.running_imports(besides=registered.fileset_id) == 0
+            running = registered.start(hashes)
+            assert gateway.running_imports() == 1
+            running.wait(deadline_seconds=60, on_step=nobody, stop=never)
+            eventually(lambda: gateway.running_imports() == 0)
+            other = session.register(spec_of(share, [tif]))
+            session.announce(other.fileset_id)
+            assert gateway.running_imports() == 1
+        assert gateway.running_imports() == 0
+
     def test_stop_stops_waiting(self, alice: OwnerSession, gateway: Gateway, share: Path, tif: Path) -> None:
         """At the next look, which comes every second."""
         spec = spec_of(share, [tif])

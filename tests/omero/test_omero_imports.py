@@ -49,7 +49,7 @@ def plate(share: Path) -> MadePlate:
 
 def plane(session: OwnerSession, image: ImageFacts, c: int = 0) -> NDArray[Any]:
     """A plane as OMERO gives it."""
-    (read,) = session.read_planes(image.id, [(0, c, 0)])
+    (read,) = session.read_planes(image, [(0, c, 0)])
     return np.frombuffer(read.data, BIG_ENDIAN[read.pixel_type]).reshape(read.size_y, read.size_x)
 
 

@@ -72,6 +72,7 @@ class FakeOmero:
     missing_target: Exception | None = None
     answered: bool = True
     running: list[int] = field(default_factory=list)
+    not_counted: list[int] = field(default_factory=list)
     newest_reader: tuple[int, ...] = ()
     own_reader: tuple[int, ...] = ()
     pixels: bytes = bytes(range(48))
@@ -91,9 +92,10 @@ class FakeOmero:
         self.journal.write("find")
         return tuple(self.filesets)
 
-    def running_imports(self) -> int:
+    def running_imports(self, *, besides: int = 0) -> int:
         """How many the server is at."""
         self.journal.write("count")
+        self.not_counted.append(besides)
         return self.running.pop(0) if self.running else 0
 
     def bioformats_version(self, fileset_id: int = 0) -> tuple[int, ...]:
@@ -123,6 +125,13 @@ class FakeOmero:
             raise self.missing_target
         return DATASET
 
+    def prepare(self) -> None:
+        """Nothing is needed."""
+
+    def announce(self, fileset_id: int) -> None:
+        """It counts from now on."""
+        self.journal.write(f"announce {fileset_id}")
+
     def register(self, spec: ImportSpec) -> FakeRegistered:
         """Fileset 19, which the server holds from now on."""
         self.journal.write("register")
@@ -140,9 +149,9 @@ class FakeOmero:
         self.journal.write(f"read back {fileset_id}")
         return self.facts
 
-    def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+    def read_planes(self, image: ImageFacts, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
         """All planes are alike."""
-        self.journal.write(f"read planes of {image_id}")
+        self.journal.write(f"read planes of {image.id}")
         return tuple(Plane(self.pixels, "uint8", 8, 6) for _ in places)
 
     def annotate(self, fileset_id: int, provenance: Mapping[str, str], phases: Mapping[Phase, float]) -> None:

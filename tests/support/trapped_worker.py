@@ -218,6 +218,12 @@ def _container_made(spring: Spring) -> None:
     _after(OwnerSession, "resolve_target", spring, lambda *_, creates, **__: creates)
 
 
+def _announced(spring: Spring) -> None:
+    from fleet_worker.omero.session import OwnerSession  # noqa: PLC0415  as above
+
+    _after(OwnerSession, "announce", spring)
+
+
 def _imported_not_annotated(spring: Spring) -> None:
     from fleet_worker.omero.session import OwnerSession  # noqa: PLC0415  as above
 
@@ -273,6 +279,7 @@ POINTS: Final[Mapping[str, Callable[[Spring], None]]] = MappingProxyType(
         "uploading": _uploading,
         "poison": _poison,
         "uploaded": _import_process(_before, "verifyUpload"),
+        "announced": _announced,
         "inside-verify-upload": _import_process(_inside, "verifyUpload", 0.03),
         "server-started": _import_process(_after, "verifyUpload"),
         **{f"server-step-{number}": _server_step(number) for number in range(1, 6)},

@@ -823,6 +823,25 @@ def test_after_three_repairs_the_attempt_gives_up_and_deletes_its_fileset(worker
     ]
 
 
+def test_an_import_of_many_files_is_counted_at_the_gate_and_started_after_it(
+    worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a server that takes long to accept it, nobody else waits for that."""
+    monkeypatch.setattr("fleet_worker.serverside.ANNOUNCED_FROM_FILES", 1)
+    attempt(worker)
+    steps, gate = worker.journal.steps, "import.lock.gate.omero"
+    first = steps.index(f"take {gate}")
+    assert steps[first : first + 5] == [f"take {gate}", "count", "announce 19", f"release {gate}", "start"]
+
+
+def test_an_import_of_few_files_is_started_at_the_gate(worker: FakeWorker) -> None:
+    """To write on it would take longer than to start it."""
+    attempt(worker)
+    steps, gate = worker.journal.steps, "import.lock.gate.omero"
+    first = steps.index(f"take {gate}")
+    assert steps[first : first + 4] == [f"take {gate}", "count", "start", f"release {gate}"]
+
+
 # --- a lost lock --------------------------------------------------------------------------------------------------
 
 

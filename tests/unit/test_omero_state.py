@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_worker.omero.state import DELETING, FilesetState, State, classify
+from fleet_worker.omero.state import DELETING, STARTING, FilesetState, State, classify, counts
 
 BASE = FilesetState(id=1, owner_id=2, owner="alice", group_id=3, group="screening", files=5)
 UPLOADED = replace(BASE, hashes=5)
@@ -73,6 +73,29 @@ ROWS = [
 def test_every_stage_of_an_import_is_told_by_its_facts(state: FilesetState, expected: State) -> None:
     """One row per stage at which an import was ended."""
     assert classify(state) is expected
+
+
+def starting(state: FilesetState) -> FilesetState:
+    """The same after somebody wrote on it that its import is about to be started."""
+    return replace(state, annotation={STARTING: "true"})
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (live(UPLOADED), False),
+        (live(starting(UPLOADED)), True),
+        (starting(UPLOADED), False),
+        (live(VERIFIED), True),
+        (live(starting(VERIFIED)), True),
+        (live(starting(DRAWN)), False),
+        (starting(HALF), False),
+    ],
+    ids=["uploading", "starting", "dead before the start", "queued", "started", "done", "died in the server"],
+)
+def test_what_the_server_has_or_gets_now_counts(state: FilesetState, expected: bool) -> None:  # noqa: FBT001  a column
+    """Nothing else takes a place in it."""
+    assert counts(state) is expected
 
 
 @given(

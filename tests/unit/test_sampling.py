@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,7 @@ FACTS = ImportedFacts(
 )
 TEXTURE = bytes(range(96))
 OTHER = bytes(reversed(TEXTURE))
-SAMPLE = Sample("well A01", 100, ((1, 0, 0), (0, 0, 0)))
+SAMPLE = Sample("well A01", IMAGES[0], ((1, 0, 0), (0, 0, 0)))
 
 
 def plane(data: bytes, pixel_type: str = "uint16") -> Plane:
@@ -57,18 +58,19 @@ def plane(data: bytes, pixel_type: str = "uint16") -> Plane:
 
 @dataclass
 class Pixels:
-    """A session that gives these planes for every sample, one after the other, or fails."""
+    """A session that gives these planes, in turn, or fails at some places."""
 
     gives: Sequence[bytes] = (TEXTURE, OTHER)
     fails: RequestError | None = None
+    fails_at: Callable[[tuple[int, int, int]], bool] = lambda _: True
     asked: list[tuple[int, Sequence[tuple[int, int, int]]]] = field(default_factory=list)
 
-    def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+    def read_planes(self, image: ImageFacts, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
         """As many as are asked for."""
-        self.asked.append((image_id, places))
-        if self.fails:
+        self.asked.append((image.id, tuple(places)))
+        if self.fails and any(map(self.fails_at, places)):
             raise self.fails
-        return tuple(plane(data) for data in self.gives[: len(places)])
+        return tuple(plane(data) for data, _ in zip(cycle(self.gives), places, strict=False))
 
 
 def still() -> float:
@@ -78,6 +80,11 @@ def still() -> float:
 
 def never() -> None:
     """Nothing stops the attempt."""
+
+
+def images_apart(count: int) -> list[Sample]:
+    """Samples, each of another image."""
+    return [replace(SAMPLE, image=IMAGES[number % 2]) for number in range(count)]
 
 
 def seen(
@@ -104,6 +111,22 @@ class TestChoice:
         chosen = choose(PLATE, FILES, FACTS, CHANNELS)
         assert {sample.places[0][1] for sample in chosen} == set(range(CHANNELS))
 
+    @pytest.mark.parametrize(("count", "images"), [(1, 1), (2, 1), (3, 2), (4, 2), (8, 4), (50, 4)])
+    def test_it_opens_half_as_many_images_as_it_reads_planes(self, count: int, images: int) -> None:
+        """All planes of one image come one after the other."""
+        chosen = [sample.image.id for sample in choose(PLATE, FILES, FACTS, count)]
+        assert len(set(chosen)) == images
+        assert chosen == sorted(chosen)
+
+    def test_images_of_one_plane_are_all_opened(self) -> None:
+        """Two of each is no reason to look at fewer planes."""
+        flat = replace(PLATE, planes=tuple(one for one in PLANES if (one.t, one.z, one.c) == (0, 0, 0)))
+        assert [sample.image.id for sample in choose(flat, FILES, FACTS, 4)] == [100, 101, 102, 103]
+
+    def test_a_few_images_are_from_all_over_the_plate(self) -> None:
+        """One of each well rather than all of the first."""
+        assert {sample.where[:8] for sample in choose(PLATE, FILES, FACTS, 4)} == {"well A01", "well B03"}
+
     def test_it_is_the_same_every_time(self) -> None:
         """A second attempt tells the same."""
         assert choose(PLATE, FILES, FACTS, 5) == choose(PLATE, reversed(FILES), FACTS, 5)
@@ -112,9 +135,9 @@ class TestChoice:
         """The plane below, or the second for the first; of the same channel and time."""
         chosen = {sample.where: sample for sample in choose(PLATE, FILES, FACTS, len(PLANES))}
         first = chosen["well A01, field 2, channel 2, plane 1, time point 2"]
-        assert (first.image_id, first.places) == (101, ((0, 1, 1), (1, 1, 1)))
+        assert (first.image.id, first.places) == (101, ((0, 1, 1), (1, 1, 1)))
         third = chosen["well B03, field 1, channel 1, plane 3, time point 1"]
-        assert (third.image_id, third.places) == (102, ((2, 0, 0), (1, 0, 0)))
+        assert (third.image.id, third.places) == (102, ((2, 0, 0), (1, 0, 0)))
 
     def test_a_plane_without_a_neighbour_is_looked_at_alone(self) -> None:
         """What has no file is black, and no copy."""
@@ -208,6 +231,19 @@ class TestLook:
         (told,) = seen(Pixels(fails=failure(Reason.INTERNAL_ERROR, "FileNotFoundException"))).warnings
         assert told == "1 of 1 sampled planes are not readable in OMERO: well A01"
 
+    def test_one_that_cannot_be_read_is_not_taken_for_others_of_its_image(self) -> None:
+        """They were asked for together, and are then asked for alone."""
+        pixels = Pixels(fails=failure(Reason.INTERNAL_ERROR, "no such file"), fails_at=lambda place: place[0] == 2)
+        found = seen(pixels, [SAMPLE, replace(SAMPLE, where="well A02", places=((2, 0, 0),))])
+        assert (found.seen, found.unreadable) == (2, ("well A02",))
+
+    def test_planes_of_one_image_are_read_together(self) -> None:
+        """Each is judged by its own neighbour all the same."""
+        pixels = Pixels((TEXTURE, OTHER, TEXTURE, TEXTURE))
+        found = seen(pixels, [SAMPLE, replace(SAMPLE, where="well A02")])
+        assert (found.seen, found.repeated) == (2, ("well A02",))
+        assert pixels.asked == [(100, SAMPLE.places * 2)]
+
     @pytest.mark.parametrize("reason", [Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST])
     def test_a_server_that_is_gone_is_no_fault_of_the_plane(self, reason: Reason) -> None:
         """The attempt ends, and the next one looks again."""
@@ -227,7 +263,7 @@ class TestLook:
     def test_a_slow_server_ends_the_sample(self) -> None:
         """What was looked at by then is what is told of."""
         times = iter([0.0, 1.0, MAX_SECONDS, MAX_SECONDS + 1])
-        found = seen(Pixels((bytes(96), TEXTURE)), [SAMPLE] * 9, monotonic=lambda: next(times))
+        found = seen(Pixels((bytes(96), TEXTURE)), images_apart(9), monotonic=lambda: next(times))
         assert found.seen == 2
 
     def test_a_lost_lock_ends_it_at_once(self) -> None:
@@ -240,5 +276,5 @@ class TestLook:
                 raise error
 
         with pytest.raises(LeaseLost):
-            seen(pixels, [SAMPLE] * 3, check)
+            seen(pixels, images_apart(3), check)
         assert len(pixels.asked) == 1

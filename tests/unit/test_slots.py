@@ -48,7 +48,7 @@ def test_a_slot_is_held_measured_and_released(worker: FakeWorker) -> None:
 
 def test_who_waits_for_a_slot_or_the_gate_hears_that_it_was_given_back(worker: FakeWorker) -> None:
     """After it was, and only once."""
-    with slot(worker.parts, "import", go_on), leave_to_start(worker.parts, go_on):
+    with slot(worker.parts, "import", go_on), leave_to_start(worker.parts, go_on, 19):
         assert worker.publisher.freed == []
     assert worker.publisher.freed == [GATE, "import.slot.omero.import.0"]
 
@@ -56,15 +56,21 @@ def test_who_waits_for_a_slot_or_the_gate_hears_that_it_was_given_back(worker: F
 def test_the_gate_is_left_while_the_server_is_full(worker: FakeWorker) -> None:
     """Others ask too; each counts for itself."""
     worker.omero.running = [4, 7]
-    with leave_to_start(worker.parts, go_on):
+    with leave_to_start(worker.parts, go_on, 19):
         worker.journal.write("inside")
     turn = [f"take {GATE}", "count", f"release {GATE}", "pause 1"]
     assert worker.journal.steps == [*turn, *turn, f"take {GATE}", "count", "inside", f"release {GATE}"]
 
 
+def test_an_import_that_counts_already_does_not_stand_in_its_own_way(worker: FakeWorker) -> None:
+    """Given one that was refused after it was written on it that it is about to start."""
+    with leave_to_start(worker.parts, go_on, 19):
+        assert worker.omero.not_counted == [19]
+
+
 def test_a_failure_inside_leaves_the_gate(worker: FakeWorker) -> None:
     """Or nobody could start anything for as long as this worker lives."""
-    with pytest.raises(ZeroDivisionError), leave_to_start(worker.parts, go_on):
+    with pytest.raises(ZeroDivisionError), leave_to_start(worker.parts, go_on, 19):
         raise ZeroDivisionError
     assert worker.journal.steps == [f"take {GATE}", "count", f"release {GATE}"]
 
@@ -79,7 +85,7 @@ def test_whoever_waits_at_the_gate_stops_when_its_lock_is_lost(worker: FakeWorke
         if lost:
             raise lost[0]
 
-    with pytest.raises(LeaseLost), leave_to_start(worker.parts, check):
+    with pytest.raises(LeaseLost), leave_to_start(worker.parts, check, 19):
         pytest.fail("nobody may start")
     assert worker.journal.steps.count("count") == 1
 
@@ -90,5 +96,5 @@ def test_a_server_that_never_has_room_is_busy(worker: FakeWorker) -> None:
     days = iter(range(0, 86_400 * 100, 86_400))
     worker.parts = replace(worker.parts, monotonic=lambda: float(next(days)))
     with pytest.raises(RequestError, match="runs 4 imports of the fleet, and none of them ends") as caught:
-        leave_to_start(worker.parts, go_on).__enter__()
+        leave_to_start(worker.parts, go_on, 19).__enter__()
     assert caught.value.reason is Reason.OMERO_BUSY

@@ -161,9 +161,12 @@ class Attempt:
     ) -> tuple[RegisteredImport, _Sent]:
         """From the registration until the server is done."""
         self._check()
-        with self._report.phase(Phase.REGISTER), slot(self._parts, "create", self._check):
-            registered = session.register(self._spec(files, target))
-        server = ServerSide(self._parts, registered, files, self._report, self._check)
+        with self._report.phase(Phase.REGISTER):
+            session.prepare()
+            spec = self._spec(files, target)
+            with slot(self._parts, "create", self._check):
+                registered = session.register(spec)
+        server = ServerSide(self._parts, registered, files, self._report, self._check, session=session)
         with self._discarded_on_failure(session, server):
             # The first fileset since the server's start is the first to tell its version.
             check_reader(files.plate, lambda: session.bioformats_version(registered.fileset_id))

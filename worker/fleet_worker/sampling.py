@@ -9,9 +9,11 @@ thread.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from itertools import cycle, groupby, islice
+from typing import Final, Protocol, TypeVar
 
 from fleet_common.errors import Reason, RequestError
 from fleet_common.plates import FieldPosition, Plate
@@ -22,8 +24,11 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 """Larger planes are not read: OMERO sends no message over 64 MB."""
 MAX_SECONDS: Final = 60.0
 """To open a plate of many files takes the server seconds; the sample ends here, whatever it was to be."""
+PER_IMAGE: Final = 2
+"""Planes of one image, if there are enough of them: to open an image costs the server far more than to read a plane."""
 _NAMED: Final = 3
 _WIDTHS: Final = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float": 4, "double": 8}
+_T = TypeVar("_T")
 _Key = tuple[int, int, int, int, int, int]
 """Row, column, field, time point, plane and channel."""
 _NOT_THE_PLANES_FAULT: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO_BUSY, Reason.SESSION_LOST})
@@ -32,7 +37,7 @@ _NOT_THE_PLANES_FAULT: Final = frozenset({Reason.OMERO_UNAVAILABLE, Reason.OMERO
 class Session(Protocol):
     """Reads planes of one image, each given by z, c and t."""
 
-    def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+    def read_planes(self, image: ImageFacts, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
         """The raw pixels, in the order of ``places``."""
 
 
@@ -42,12 +47,12 @@ class Sample:
 
     Attributes:
         where: Well, field, channel, plane and time point, for people.
-        image_id: In OMERO.
+        image: As OMERO holds it.
         places: z, c and t of the plane, then of its neighbour in the stack if that has a file, too.
     """
 
     where: str
-    image_id: int
+    image: ImageFacts
     places: tuple[tuple[int, int, int], ...]
 
 
@@ -83,7 +88,7 @@ class Look:
 
 
 def choose(plate: Plate, present: Iterable[str], facts: ImportedFacts, count: int) -> tuple[Sample, ...]:
-    """Choose planes evenly over all channels, wells and stacks.
+    """Choose planes of every channel and of images all over the plate, two or more of each.
 
     Args:
         plate: What the format lists; without planes there is nothing to choose from.
@@ -96,9 +101,7 @@ def choose(plate: Plate, present: Iterable[str], facts: ImportedFacts, count: in
     planes: dict[_Key, PlanePlace] = {
         plane[:6]: plane for plane in plate.planes if plane.path in there and _fits(plane, images)
     }
-    # By channel first, so that a sample of few planes still holds every channel.
-    ordered = sorted(planes.values(), key=lambda plane: (plane.c, plane.t, plane[:3], plane.z))
-    return tuple(_sample(plane, planes.keys(), images) for plane in _spread(ordered, count))
+    return tuple(_sample(plane, planes.keys(), images) for plane in _chosen(planes.values(), count))
 
 
 def look(
@@ -112,7 +115,7 @@ def look(
 
     Args:
         session: The owner's.
-        samples: What to read.
+        samples: What to read, image by image.
         check: Raises when the attempt must stop.
         monotonic: A clock, in seconds.
 
@@ -120,11 +123,13 @@ def look(
         RequestError: The server or the session is gone, or ``check`` says so.
     """
     seen, deadline = Look(), monotonic() + MAX_SECONDS
-    for sample in samples:
+    for _, of_image in groupby(samples, key=lambda sample: sample.image.id):
         check()
         if monotonic() > deadline:
             break
-        seen = _with(seen, sample, _read(session, sample))
+        together = tuple(of_image)
+        for sample, planes in zip(together, _read(session, together), strict=True):
+            seen = _with(seen, sample, planes)
     return seen
 
 
@@ -144,14 +149,15 @@ def _with(seen: Look, sample: Sample, planes: Sequence[Plane]) -> Look:
     return Look(seen.seen + 1, seen.blank, seen.repeated + repeats, seen.unreadable)
 
 
-def _read(session: Session, sample: Sample) -> tuple[Plane, ...]:
-    """The planes; none where the server fails at them and not as a whole."""
+def _read(session: Session, samples: Sequence[Sample]) -> Sequence[Sequence[Plane]]:
+    """The planes of each sample of one image; none of one at which the server fails, and not as a whole."""
     try:
-        return session.read_planes(sample.image_id, sample.places)
+        planes = iter(session.read_planes(samples[0].image, [place for sample in samples for place in sample.places]))
     except RequestError as error:
         if error.reason in _NOT_THE_PLANES_FAULT:
             raise
-        return ()
+        return [()] if len(samples) == 1 else [_read(session, (sample,))[0] for sample in samples]
+    return [tuple(islice(planes, len(sample.places))) for sample in samples]
 
 
 def _images(facts: ImportedFacts) -> dict[FieldPosition, ImageFacts]:
@@ -172,14 +178,33 @@ def _fits(plane: PlanePlace, images: Mapping[FieldPosition, ImageFacts]) -> bool
     return image.size_x * image.size_y * _WIDTHS.get(image.pixel_type, 8) <= MAX_BYTES
 
 
-def _spread(planes: Sequence[PlanePlace], count: int) -> list[PlanePlace]:
+def _spread(things: Sequence[_T], count: int) -> list[_T]:
     """At most ``count`` of them, evenly, the first among them."""
-    wanted = min(count, len(planes))
-    return [planes[number * len(planes) // wanted] for number in range(wanted)]
+    wanted = min(count, len(things))
+    return [things[number * len(things) // wanted] for number in range(wanted)]
+
+
+def _chosen(planes: Iterable[PlanePlace], count: int) -> list[PlanePlace]:
+    """So many, of as few images as have enough of them, image by image."""
+    by_image: dict[FieldPosition, list[PlanePlace]] = defaultdict(list)
+    # By channel first, so that a sample of few planes still holds every channel.
+    for plane in sorted(planes, key=lambda plane: (plane.c, plane.t, plane.z)):
+        by_image[plane[:3]].append(plane)
+    images = sorted(by_image)
+    for number in range(-(-count // PER_IMAGE), min(count, len(images)) + 1):
+        found = {_turn(by_image[image], at, count) for at, image in zip(range(count), cycle(_spread(images, number)))}
+        if len(found) == count:
+            return sorted(found)
+    return _spread([plane for image in images for plane in by_image[image]], count)
+
+
+def _turn(planes: Sequence[PlanePlace], at: int, count: int) -> PlanePlace:
+    """The plane as far into its image as the turn is into the sample."""
+    return planes[len(planes) * at // count]
 
 
 def _sample(plane: PlanePlace, there: Container[_Key], images: Mapping[FieldPosition, ImageFacts]) -> Sample:
     neighbour = plane.z - 1 if plane.z else 1
     beside = (*plane[:4], neighbour, plane.c)
     places = [(plane.z, plane.c, plane.t)] + [(neighbour, plane.c, plane.t)] * (beside in there)
-    return Sample(plane.where, images[plane[:3]].id, tuple(places))
+    return Sample(plane.where, images[plane[:3]], tuple(places))

@@ -2,7 +2,7 @@
 
 A slot of a worker that died is free at once, while OMERO still imports for it. So whoever has an import slot also
 counts what runs, in the database, under a lock that all workers of the server share, and keeps that lock until its own
-import counts, too.
+import counts, too: until the server has accepted it, or until it is written on the fileset that it is about to start.
 """
 
 from __future__ import annotations
@@ -67,8 +67,13 @@ def slot(parts: Parts, kind: str, check: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def leave_to_start(parts: Parts, check: Callable[[], None]) -> Iterator[None]:
-    """Hold the server's gate while it runs fewer imports than it may; start one inside.
+def leave_to_start(parts: Parts, check: Callable[[], None], fileset_id: int) -> Iterator[None]:
+    """Hold the server's gate while it runs fewer imports than it may; start one inside, or have it counted.
+
+    Args:
+        parts: Of the worker.
+        check: Raises when the attempt must stop.
+        fileset_id: Of the import; it may count already.
 
     Raises:
         RequestError: The attempt must stop, or the server was full for as long as an import may take.
@@ -79,7 +84,7 @@ def leave_to_start(parts: Parts, check: Callable[[], None]) -> Iterator[None]:
         lease = parts.locks.take_one_of([gate], deadline_seconds, stop=asking(check))
         try:
             check()
-            if parts.gateway.running_imports() < omero.import_slots:
+            if parts.gateway.running_imports(besides=fileset_id) < omero.import_slots:
                 yield
                 return
         finally:

@@ -60,9 +60,10 @@ _FIRST_OF_A_NAMESPACE: Final = tenacity.Retrying(
 """The server keeps a row per namespace and makes it with the first annotation: of two workers that write that one at
 the same moment, one fails on the constraint ``namespace_name``; a moment later it succeeds."""
 
-_ANNOTATION = """
+# One query for both, as each is a round trip to the server and a transaction in it.
+_ANNOTATIONS = """
     select a from MapAnnotation a left outer join fetch a.mapValue where a.id in (
-        select l.child.id from FilesetAnnotationLink l where l.parent.id = :id and l.child.ns = :ns
+        select l.child.id from FilesetAnnotationLink l where l.parent.id = :id and l.child.ns in (:key, :metrics)
         and l.details.owner.id = :owner and l.child.details.owner.id = :owner
     ) order by a.id
 """
@@ -84,9 +85,18 @@ def annotate(
         provenance: Pairs to add or replace.
         phases: Seconds by phase. Without setId and metadata no times are written: OMERO's report needs both.
     """
-    _merge(connection, owner_id, fileset_id, NAMESPACE, provenance)
+    wanted: dict[str, Mapping[str, str]] = {NAMESPACE: provenance}
     if phases.keys() >= _REQUIRED:
-        _merge(connection, owner_id, fileset_id, METRICS_NAMESPACE, _metrics(connection, fileset_id, phases))
+        wanted[METRICS_NAMESPACE] = _metrics(connection, fileset_id, phases)
+    with translated(f"the annotation of fileset {fileset_id}"):
+        known = _existing(connection, owner_id, fileset_id)
+        changed = [
+            changed
+            for namespace, pairs in wanted.items()
+            if (changed := _merged(known.get(namespace), fileset_id, namespace, pairs)) is not None
+        ]
+        if changed:
+            _FIRST_OF_A_NAMESPACE(lambda: connection.update.saveArray(changed))
 
 
 def _metrics(connection: Connection, fileset_id: int, phases: Mapping[Phase, float]) -> dict[str, str]:
@@ -98,23 +108,25 @@ def _metrics(connection: Connection, fileset_id: int, phases: Mapping[Phase, flo
     return written
 
 
-def _merge(connection: Connection, owner_id: int, fileset_id: int, namespace: str, pairs: Mapping[str, str]) -> None:
-    with translated(f"the annotation of fileset {fileset_id}"):
-        annotation = _existing(connection, owner_id, fileset_id, namespace)
-        if annotation is None:
-            _FIRST_OF_A_NAMESPACE(lambda: connection.update.saveObject(_new_link(fileset_id, namespace, pairs)))
-            return
-        known = {pair.name: pair.value for pair in annotation.getMapValue()}
-        merged = known | dict(pairs)
-        if merged != known:
-            annotation.setMapValue(named_values(merged.items()))
-            connection.update.saveObject(annotation)
+def _merged(annotation: Any | None, fileset_id: int, namespace: str, pairs: Mapping[str, str]) -> Any | None:
+    """What there is to save; None where the annotation says it all."""
+    if annotation is None:
+        return _new_link(fileset_id, namespace, pairs)
+    known = {pair.name: pair.value for pair in annotation.getMapValue()}
+    merged = known | dict(pairs)
+    if merged == known:
+        return None
+    annotation.setMapValue(named_values(merged.items()))
+    return annotation
 
 
-def _existing(connection: Connection, owner_id: int, fileset_id: int, namespace: str) -> Any:
-    values = parameters({"id": fileset_id, "ns": namespace, "owner": owner_id})
-    found = connection.query.findAllByQuery(_ANNOTATION, values)
-    return found[0] if found else None
+def _existing(connection: Connection, owner_id: int, fileset_id: int) -> dict[str, Any]:
+    """By namespace, the oldest of each."""
+    values: dict[str, str | int] = {"id": fileset_id, "key": NAMESPACE, "metrics": METRICS_NAMESPACE, "owner": owner_id}
+    found: dict[str, Any] = {}
+    for annotation in connection.query.findAllByQuery(_ANNOTATIONS, parameters(values)):
+        found.setdefault(annotation.ns.val, annotation)
+    return found
 
 
 def _new_link(fileset_id: int, namespace: str, pairs: Mapping[str, str]) -> Any:

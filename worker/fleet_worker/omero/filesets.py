@@ -13,7 +13,7 @@ from typing import Final
 
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.queries import Row, pages, rows
-from fleet_worker.omero.state import FilesetState, State, classify
+from fleet_worker.omero.state import STARTING, FilesetState, counts
 
 NAMESPACE: Final = "omero-import-fleet/request"
 """Of the key annotation, one per fileset."""
@@ -26,15 +26,20 @@ _WHAT = "the look-up of filesets"
 OWN: Final = "l.details.owner.id = f.details.owner.id and a.details.owner.id = f.details.owner.id"
 """A condition on fileset f, its link l and annotation a: whoever owns the fileset made both."""
 _BY_REQUEST = f"""
-    select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
-    where a.ns = :ns and mv.name = 'request_id' and mv.value = :request and {OWN} order by f.id
+    select f.id, v.name, v.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue v
+    where {OWN} and a.id in (
+        select b.id from MapAnnotation b join b.mapValue mv
+        where b.ns = :ns and mv.name = 'request_id' and mv.value = :request
+    )
 """  # noqa: S608  HQL, put together from constants only; values travel as parameters
 _LIVE = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
-    where a.ns = :ns and s.closed is null and {OWN} and exists (
-        select u.id from FilesetJobLink j, UploadJob u
-        where j.parent = f and j.child = u and u.status.value = 'Finished'
+    where a.ns = :ns and s.closed is null and {OWN} and (
+        exists (
+            select u.id from FilesetJobLink j, UploadJob u
+            where j.parent = f and j.child = u and u.status.value = 'Finished'
+        ) or exists (select b.id from MapAnnotation b join b.mapValue v where b = a and v.name = '{STARTING}')
     ) order by f.id
 """  # noqa: S608  as above
 _BY_BATCH = f"""
@@ -69,7 +74,7 @@ _ANNOTATED = """
 def find_filesets(connection: Connection, request_id: str) -> tuple[FilesetState, ...]:
     """All filesets that carry the request id, lowest id first, of any owner and group that the session may read."""
     found = rows(connection, _WHAT, _BY_REQUEST, {"ns": NAMESPACE, "request": request_id})
-    return load_states(connection, found)
+    return _states(connection, _by_fileset(found))
 
 
 def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
@@ -83,13 +88,13 @@ def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
 
 
 def running(connection: Connection) -> tuple[FilesetState, ...]:
-    """The filesets of the fleet that the server has still to import or is importing.
+    """The filesets of the fleet that the server is importing, has still to import, or is about to be told to import.
 
     Those that are being uploaded are left out by the first query already: often it is the only one.
     """
     found = rows(connection, _WHAT, _LIVE, {"ns": NAMESPACE})
     states = load_states(connection, found)
-    return tuple(state for state in states if classify(state) is State.QUEUED_OR_RUNNING)
+    return tuple(state for state in states if counts(state))
 
 
 def load_states(connection: Connection, found: Sequence[Row]) -> tuple[FilesetState, ...]:
@@ -99,19 +104,26 @@ def load_states(connection: Connection, found: Sequence[Row]) -> tuple[FilesetSt
         connection: Whose rights apply.
         found: Pairs of fileset id and id of its key annotation.
     """
-    ids = sorted({int(row[0]) for row in found})
-    if not ids:
+    if not found:
         return ()
-    annotations = _annotations(connection, ids, sorted({int(row[1]) for row in found}))
-    states = (_state(row, annotations.get(row[0], {})) for row in rows(connection, _WHAT, _STATES, {"ids": ids}))
-    return tuple(sorted(states, key=lambda state: state.id))
+    ids, annotations = (sorted({int(row[column]) for row in found}) for column in (0, 1))
+    told = rows(connection, _WHAT, _ANNOTATED, {"ids": ids, "annotations": annotations})
+    told_of = _by_fileset(told)
+    return _states(connection, {fileset_id: told_of.get(fileset_id, {}) for fileset_id in ids})
 
 
-def _annotations(connection: Connection, ids: Sequence[int], annotations: Sequence[int]) -> dict[int, dict[str, str]]:
+def _states(connection: Connection, annotations: Mapping[int, Mapping[str, str]]) -> tuple[FilesetState, ...]:
+    if not annotations:
+        return ()
+    found = rows(connection, _WHAT, _STATES, {"ids": sorted(annotations)})
+    return tuple(sorted((_state(row, annotations[row[0]]) for row in found), key=lambda state: state.id))
+
+
+def _by_fileset(told: Sequence[Row]) -> dict[int, dict[str, str]]:
     found: dict[int, dict[str, str]] = defaultdict(dict)
-    for fileset_id, name, value in rows(connection, _WHAT, _ANNOTATED, {"ids": ids, "annotations": annotations}):
+    for fileset_id, name, value in told:
         found[fileset_id][name] = value
-    return found
+    return dict(found)
 
 
 def _state(row: Row, annotation: Mapping[str, str]) -> FilesetState:

@@ -167,9 +167,9 @@ class Gateway:
         """Whether a fileset keeps files in or around the folder by now."""
         return self._call(lambda connection: leftovers.in_use(connection, folder.path))
 
-    def running_imports(self) -> int:
-        """How many imports of the whole fleet the server has queued or running."""
-        return len(self._call(filesets.running))
+    def running_imports(self, *, besides: int = 0) -> int:
+        """How many imports of the whole fleet the server has queued or running, or gets now, besides one fileset's."""
+        return sum(state.id != besides for state in self._call(filesets.running))
 
     def open_sessions(self) -> int:
         """How many sessions of all users are open."""

@@ -17,20 +17,17 @@ from fleet_worker.omero.queries import rows
 _MS = 1000.0
 _WHAT = "the look-up of the import's times"
 
-_UPLOADED = """
-    select u.id, u.details.updateEvent.time from FilesetJobLink l, UploadJob u where l.parent.id = :id and l.child = u
-"""
-_IMAGES = """
-    select i.fileset.id, min(e.time) from Image i join i.details.creationEvent e where i.fileset.id = :id
-    group by i.fileset.id
-"""
-_SETTINGS = """
-    select i.fileset.id, min(e.time) from RenderingDef r join r.pixels p join p.image i join r.details.creationEvent e
-    where i.fileset.id = :id group by i.fileset.id
-"""
-_THUMBNAILS = """
-    select i.fileset.id, min(e.time) from Thumbnail t join t.pixels p join p.image i join t.details.creationEvent e
-    where i.fileset.id = :id group by i.fileset.id
+# One query: each is a round trip to the server and a transaction in it.
+_MOMENTS = """
+    select f.id,
+        (select max(e.time) from FilesetJobLink l, UploadJob u join u.details.updateEvent e
+            where l.parent = f and l.child = u),
+        (select min(e.time) from Image i join i.details.creationEvent e where i.fileset = f),
+        (select min(e.time) from RenderingDef r join r.pixels p join p.image i join r.details.creationEvent e
+            where i.fileset = f),
+        (select min(e.time) from Thumbnail t join t.pixels p join p.image i join t.details.creationEvent e
+            where i.fileset = f)
+    from Fileset f where f.id = :id
 """
 
 
@@ -52,13 +49,10 @@ class Marks:
 
 
 def read_marks(connection: Connection, fileset_id: int) -> Marks:
-    """The moments of a fileset."""
-    return Marks(*(_moment(connection, hql, fileset_id) for hql in (_UPLOADED, _IMAGES, _SETTINGS, _THUMBNAILS)))
-
-
-def _moment(connection: Connection, hql: str, fileset_id: int) -> float | None:
-    found = rows(connection, _WHAT, hql, {"id": fileset_id}, limit=1)
-    return None if not found or found[0][1] is None else float(found[0][1]) / _MS
+    """The moments of a fileset; all None where it is gone."""
+    for _fileset_id, *moments in rows(connection, _WHAT, _MOMENTS, {"id": fileset_id}):
+        return Marks(*(None if moment is None else float(moment) / _MS for moment in moments))
+    return Marks(None, None, None, None)
 
 
 def phase_seconds(marks: Marks, steps: Mapping[int, float], ended_seconds: float) -> dict[Phase, float]:

@@ -16,8 +16,9 @@ from fleet_common.targets import Target
 from fleet_worker.omero import annotate, bioformats, deletion, pixels, readback, register, serverlog
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.containers import Resolver
-from fleet_worker.omero.facts import ImportedFacts, ImportSpec, OwnerIds, Plane, ResolvedTarget
+from fleet_worker.omero.facts import ImageFacts, ImportedFacts, ImportSpec, OwnerIds, Plane, ResolvedTarget
 from fleet_worker.omero.running import RunningCount
+from fleet_worker.omero.state import STARTING
 from fleet_worker.omero.upload import RegisteredImport
 
 _numbers = itertools.count(1)
@@ -66,6 +67,10 @@ class OwnerSession:
         """
         return Resolver(self._connection, self.owner, creates, made_for).resolve(target)
 
+    def prepare(self) -> None:
+        """Ask for what a registration needs, so that it takes no longer than it must: only so many run at once."""
+        _ = self._connection.repository
+
     def register(self, spec: ImportSpec) -> RegisteredImport:
         """Create the fileset in the server; nothing is sent yet. See `register`."""
         registered = register.register(self._connection, spec, running=self._running)
@@ -76,6 +81,10 @@ class OwnerSession:
     def bioformats_version(self, fileset_id: int) -> tuple[int, ...]:
         """Of the Bio-Formats that the server will read a registered fileset with; empty where it does not tell."""
         return bioformats.version_of(self._connection, fileset_id)
+
+    def announce(self, fileset_id: int) -> None:
+        """Write on the fileset that its import is about to be started, so that it counts as one that runs."""
+        annotate.annotate(self._connection, self.owner.user_id, fileset_id, {STARTING: "true"}, {})
 
     def delete_fileset(self, fileset_id: int) -> None:
         """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""
@@ -93,9 +102,9 @@ class OwnerSession:
         """Write provenance and times on the fileset; may be done again. See `annotate`."""
         annotate.annotate(self._connection, self.owner.user_id, fileset_id, provenance, phases)
 
-    def read_planes(self, image_id: int, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
+    def read_planes(self, image: ImageFacts, places: Sequence[tuple[int, int, int]]) -> tuple[Plane, ...]:
         """The raw pixels of planes of one image, each given by z, c and t."""
-        return pixels.read_planes(self._connection, image_id, places)
+        return pixels.read_planes(self._connection, image, places)
 
     def log_tail(self, fileset_id: int) -> str:
         """The redacted end of the server's log of an import, also of another attempt's; empty where there is none."""

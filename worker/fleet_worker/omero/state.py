@@ -16,6 +16,9 @@ from fleet_common.messages import Skip
 DELETING: Final = "deleting"
 """In the key annotation of a fileset whose deletion was begun, and may still be about to happen in the server."""
 
+STARTING: Final = "starting"
+"""In the key annotation of a fileset whose import is about to be started: it counts as one that the server has."""
+
 
 class State(enum.StrEnum):
     """What a fileset is.
@@ -81,6 +84,11 @@ class FilesetState:
         return DELETING in self.annotation
 
     @property
+    def starting(self) -> bool:
+        """Whether somebody is about to start its import, and alive as far as OMERO knows."""
+        return STARTING in self.annotation and not self.session_closed
+
+    @property
     def skip(self) -> frozenset[str]:
         """What the server was told to leave out."""
         return frozenset(filter(None, self.annotation.get("skip", "").split(",")))
@@ -96,6 +104,12 @@ def classify(state: FilesetState) -> State:
         # A worker saw it unfinished, sent the deletion and died: the server may do it any moment, so it is no result.
         return State.BROKEN if state.doomed else State.COMPLETE
     return State.QUEUED_OR_RUNNING
+
+
+def counts(state: FilesetState) -> bool:
+    """Whether the server has to import it, now or in a moment."""
+    found = classify(state)
+    return found is State.QUEUED_OR_RUNNING or (found is State.UPLOAD_UNFINISHED and state.starting)
 
 
 def _without_images(state: FilesetState) -> State:
