@@ -119,7 +119,9 @@ class Metrics(Instruments):
         self.omero_connected = self._gauge(
             "omero_connected", "1 while the service account is logged in to OMERO and OMERO lets it work."
         )
-        self.omero_sessions = self._gauge("omero_sessions", "Sessions of owners that this worker holds open.")
+        self.omero_sessions = self._gauge(
+            "omero_sessions", "Sessions of owners that this worker has open, in use or kept for the next request."
+        )
         self.keep_alive_failures = self._counter(
             "keep_alive_failures", "Pings of OMERO sessions that failed; the next one is sent all the same."
         )

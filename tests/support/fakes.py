@@ -114,6 +114,18 @@ class FakeOmero:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def alive(self) -> bool:
+        """Nobody ends it."""
+        return True
+
+    def settle(self) -> bool:
+        """Nothing is left in it."""
+        return True
+
+    def close(self) -> None:
+        """The end of the session."""
         self.journal.write("session closed")
 
     def resolve_target(self, target: Target, *, creates: bool, made_for: str) -> ResolvedTarget:

@@ -16,6 +16,7 @@ from fleet_common.metrics import Metrics
 from fleet_common.settings import LaneRule, Settings, WorkerSettings
 from fleet_common.storage import ManifestEntry, Share, Shares, summarise
 from fleet_worker.omero.gateway import Gateway
+from fleet_worker.omero.lending import Lender
 from fleet_worker.parts import Parts
 from fleet_worker.uploads import UploadPool
 from support import series
@@ -65,6 +66,7 @@ def a_worker(root: Path) -> Iterator[FakeWorker]:
         shares=Shares([Share("hcs", root)]),
         names=Names(),
         gateway=cast("Gateway", omero),
+        sessions=Lender(cast("Gateway", omero).sudo, most=0),
         locks=cast("Locks", locks),
         publisher=cast("Publisher", publisher),
         uploads=pool,

@@ -128,17 +128,6 @@ def test_a_request_is_imported_step_by_step(worker: FakeWorker) -> None:
     assert (outcome.result.files, outcome.result.bytes, outcome.result.images, outcome.result.planes) == (1, 5, 1, 1)
 
 
-def test_the_owners_session_is_counted_while_it_is_open(worker: FakeWorker) -> None:
-    """From the call that opens it until it is closed."""
-    counted: list[float] = []
-    for step in WHOLE_LIFE:
-        worker.journal.does[step] = lambda: counted.append(worker.metric("omero_sessions"))
-    attempt(worker)
-    opened = WHOLE_LIFE.index("sudo alice screening")
-    assert counted == [0.0] * opened + [1.0] * (len(WHOLE_LIFE) - opened)
-    assert worker.metric("omero_sessions") == 0
-
-
 def test_the_server_is_told_everything_about_the_request(worker: FakeWorker) -> None:
     """The key by which later attempts find the fileset, and the files as every worker names them."""
     request = a_real_request()

@@ -34,6 +34,11 @@ def doomed(state: FilesetState) -> FilesetState:
     return replace(state, annotation={DELETING: "true"})
 
 
+def verified(state: FilesetState) -> FilesetState:
+    """The same after a worker saw that everything is there."""
+    return replace(state, annotation={**state.annotation, "result": "verified"})
+
+
 ROWS = [
     ("registered only, worker alive", live(BASE), State.UPLOAD_UNFINISHED),
     ("registered only, worker dead", BASE, State.UPLOAD_UNFINISHED),
@@ -61,6 +66,15 @@ ROWS = [
     ("complete, but its deletion was begun", doomed(DRAWN), State.BROKEN),
     ("complete, its deletion was begun, session alive", live(doomed(DRAWN)), State.BROKEN),
     ("drawing thumbnails, its deletion was begun", live(doomed(READ)), State.QUEUED_OR_RUNNING),
+    (
+        "without both, one image: whoever verified it saw the end",
+        verified(
+            live(skipping(replace(UNREAD, images=1, distinct_series=1, pending_pixels=1), "minmax", "thumbnails"))
+        ),
+        State.COMPLETE,
+    ),
+    ("verified, its deletion was begun", verified(doomed(DRAWN)), State.BROKEN),
+    ("verified, and images are gone since", verified(VERIFIED), State.BROKEN),
     (
         "one image whose pixels were not read",
         replace(UNREAD, images=1, distinct_series=1, pending_pixels=1),

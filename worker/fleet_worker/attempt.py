@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -94,13 +94,8 @@ class Attempt:
         plate = with_images(self._parts.scanner, found.share, found.plate, self._check)
         return replace(found, plate=plate)
 
-    @contextmanager
-    def _session(self, owner: OwnerIds) -> Iterator[OwnerSession]:
-        with (
-            self._parts.metrics.omero_sessions.track_inprogress(),
-            self._parts.gateway.sudo(owner.user, owner.group) as session,
-        ):
-            yield session
+    def _session(self, owner: OwnerIds) -> AbstractContextManager[OwnerSession]:
+        return self._parts.sessions.lend(owner.user, owner.group)
 
     def _reconcile(self, owner: OwnerIds) -> Plan:
         """Find what earlier attempts left, wait for what the server still has, and remove the debris.

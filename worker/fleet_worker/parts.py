@@ -15,6 +15,7 @@ from fleet_common.settings import Settings
 from fleet_common.storage import Shares
 from fleet_worker.linking import Links
 from fleet_worker.omero.gateway import Gateway
+from fleet_worker.omero.lending import Lender
 from fleet_worker.scan import Scanner
 from fleet_worker.uploads import UploadPool
 
@@ -45,6 +46,7 @@ class Parts:
     shares: Shares
     names: Names
     gateway: Gateway
+    sessions: Lender
     locks: Locks
     publisher: Publisher
     uploads: UploadPool

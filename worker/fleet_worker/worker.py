@@ -33,6 +33,7 @@ from fleet_worker.handling import Handler
 from fleet_worker.limits import slot_problems
 from fleet_worker.linking import links_of
 from fleet_worker.omero.gateway import Gateway
+from fleet_worker.omero.lending import Lender
 from fleet_worker.parts import Parts
 from fleet_worker.podcost import Pod, PodCost
 from fleet_worker.scanning import scanner_of
@@ -74,6 +75,7 @@ class Worker:
             min_free_bytes=settings.omero.min_free_bytes,
             on_keep_alive_failure=self._metrics.keep_alive_failures.inc,
         )
+        self._sessions = Lender(self._gateway.sudo, most=settings.worker.parallel_filesets)
         self._gate = Gate(self._check_omero, mended=self._new_password)
         slots = UploadSlots(locks, upload_names, self._metrics)
         self._links = links_of(settings, slots)
@@ -82,6 +84,7 @@ class Worker:
             shares=Shares(Share(name, root) for name, root in settings.shares.items()),
             names=names,
             gateway=self._gateway,
+            sessions=self._sessions,
             locks=locks,
             publisher=self._publisher,
             uploads=UploadPool(settings.worker.parallel_upload, slots),
@@ -108,6 +111,7 @@ class Worker:
         self._metrics.breaker_open.set_function(lambda: float(self._gate.broken))
         # Asked of the gate, which an attempt may close long before the next check: readiness and metric say the same.
         self._metrics.omero_connected.set_function(lambda: float(self._gate.problem is None))
+        self._metrics.omero_sessions.set_function(lambda: float(self._sessions.open))
         self._pod_cost = self._cost_keeper()
         self._health = self._health_server()
 
@@ -151,6 +155,7 @@ class Worker:
         self._sweeper.stop()
         self._gate.stop()
         self._control.stop()
+        self._sessions.close()
         self._gateway.close()
         self._publisher.stop(_CLOSE_SECONDS)
         self._consuming.stop(_CLOSE_SECONDS)
@@ -185,6 +190,7 @@ class Worker:
     def _check_omero(self) -> None:
         self._gateway.open()
         self._gateway.check()
+        self._sessions.expire()
         if self._links:
             self._links.repository.check(self._gateway.server_info().repository_uuid)
         if self._gate.problem:

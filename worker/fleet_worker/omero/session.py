@@ -1,6 +1,7 @@
-"""What is done as the owner of an import, in the owner's group: one session per attempt.
+"""What is done as the owner of an import, in the owner's group: one attempt at a time.
 
-Neighbours: the gateway opens it and ends it. Threading: every method may be called from any thread; ``close`` by one.
+Neighbours: the gateway opens it and ends it, :mod:`~fleet_worker.omero.lending` keeps it for the next attempt.
+Threading: every method may be called from any thread; ``close`` by one.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from fleet_common.errors import RequestError
 from fleet_common.events import Phase
 from fleet_common.targets import Target
 from fleet_worker.omero import annotate, bioformats, deletion, pixels, readback, register, serverlog
+from fleet_worker.omero.account import identity
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.containers import Resolver
 from fleet_worker.omero.facts import ImageFacts, ImportedFacts, ImportSpec, OwnerIds, Plane, ResolvedTarget
@@ -52,6 +55,21 @@ class OwnerSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def alive(self) -> bool:
+        """Whether the server still knows it, as the same user in the same group."""
+        try:
+            return not self.given_up and identity(self._connection, self.owner.user, self.owner.group) == self.owner
+        except RequestError:
+            return False
+
+    def settle(self) -> bool:
+        """Let go of all that its work has left in the server; False where something may still run in it."""
+        with self._lock:
+            registered, self._registered = self._registered, []
+        for one in registered:
+            one.close()
+        return not self.may_be_importing and not self.given_up
 
     def resolve_target(self, target: Target, *, creates: bool, made_for: str) -> ResolvedTarget:
         """Find the container, or make it.

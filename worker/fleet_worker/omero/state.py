@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fleet_common.messages import Skip
+from fleet_worker.annotations import RESULT, VERIFIED
 
 DELETING: Final = "deleting"
 """In the key annotation of a fileset whose deletion was begun, and may still be about to happen in the server."""
@@ -79,6 +80,11 @@ class FilesetState:
         return self.annotation.get("digest", "")
 
     @property
+    def verified(self) -> bool:
+        """Whether a worker has seen that everything is there."""
+        return self.annotation.get(RESULT) == VERIFIED
+
+    @property
     def doomed(self) -> bool:
         """Whether somebody has begun to delete it."""
         return DELETING in self.annotation
@@ -100,7 +106,7 @@ def classify(state: FilesetState) -> State:
         return _without_images(state)
     if not _readable(state):
         return State.BROKEN if state.session_closed else State.QUEUED_OR_RUNNING
-    if state.session_closed or _finished(state):
+    if state.session_closed or state.verified or _finished(state):
         # A worker saw it unfinished, sent the deletion and died: the server may do it any moment, so it is no result.
         return State.BROKEN if state.doomed else State.COMPLETE
     return State.QUEUED_OR_RUNNING

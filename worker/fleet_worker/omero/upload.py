@@ -49,6 +49,7 @@ class RegisteredImport:
         self._connection = connection
         self._spec = spec
         self._process = process
+        self._open_process: Any | None = process
         self._running = running
         self._opening = Opening(process, len(spec.files))
         self._closing = Closing()
@@ -130,8 +131,10 @@ class RegisteredImport:
         """Let go of the server's side of the upload; never raises, may be called again. The fileset stays."""
         self._opening.abandon()
         self._closing.finish()
-        with contextlib.suppress(Ice.Exception):
-            self._process.close()
+        process, self._open_process = self._open_process, None
+        if process is not None:
+            with contextlib.suppress(Ice.Exception):
+                process.close()
 
     def _uploader(self, what: str, index: int, ahead: int) -> Any:
         return self._opening.take(what, index, ahead)
