@@ -49,6 +49,7 @@ class Timing:
         new_slot_grace_seconds: After its own reconnect nobody takes a new slot for so long.
         try_seconds: For one answer of the broker.
         retry_seconds: Between two rounds over busy slots, give or take half.
+        trust_seconds: For so long a queue that turned out to be a slot is taken for one.
     """
 
     ask_every_seconds: float = 1.0
@@ -57,6 +58,7 @@ class Timing:
     new_slot_grace_seconds: float = 30.0
     try_seconds: float = 10.0
     retry_seconds: float = 0.5
+    trust_seconds: float = 60.0
 
 
 class Locks:
@@ -84,6 +86,7 @@ class Locks:
         self._line = Line()
         self._guard = threading.Lock()
         self._leases: dict[str, Lease] = {}
+        self._trusted_until: dict[str, float] = {}
         self._no_new_slot_before = clock()
         self._opened_before = False
         link.on_open(self._new_generation)
@@ -109,10 +112,11 @@ class Locks:
             Transient: None was free by the deadline, or ``stop`` said so.
             NeedsOperator: A queue of that name is no slot.
         """
-        deadline, wanted = Deadline(deadline_seconds, self._clock), names
+        deadline = Deadline(deadline_seconds, self._clock)
         with self._line.stand(names) as waiter:
+            pause_seconds = 0.0
             while True:
-                lease = self._one_round(wanted)
+                lease = self._one_round(waiter.wait(min(pause_seconds, deadline.left_seconds)))
                 if lease is not None:
                     return lease
                 if stop():
@@ -120,7 +124,6 @@ class Locks:
                 if deadline.over:
                     raise Transient(Reason.OMERO_BUSY, f"none of {_told(names)} was free for {deadline_seconds:g} s")
                 pause_seconds = self._timing.retry_seconds * random.uniform(0.5, 1.5)  # noqa: S311  spreads load
-                wanted = waiter.wait(min(pause_seconds, deadline.left_seconds))
 
     def freed(self, name: str) -> None:
         """Note that somebody gave a slot or lock back: who waits longest for it tries at once. From any thread."""
@@ -182,6 +185,8 @@ class Locks:
     def _check_that_it_is_a_lock(self, name: str) -> None:
         # RabbitMQ refuses with 405 both a lock that somebody holds and a queue that is none. Only the latter can be
         # looked at by everybody.
+        if self._clock() < self._trusted_until.get(name, 0.0):
+            return
         depth = None
         with contextlib.suppress(BrokerRefused):
             depth = queue_depth(self._link, name, deadline_seconds=self._timing.try_seconds)
@@ -189,6 +194,9 @@ class Locks:
             raise NeedsOperator(
                 Reason.LOCK_BLOCKED, f"the queue {name} exists, but is no lock: somebody declared it, so delete it"
             )
+        if self._names.is_slot(name):
+            # Locks of requests are asked for once, and are without number.
+            self._trusted_until[name] = self._clock() + self._timing.trust_seconds
 
     def _forget(self, lease: Lease) -> None:
         lease.released = True
