@@ -122,6 +122,15 @@ class TestSlotsBusy:
         with pytest.raises(StackError, match="2 import slots were never taken at once"):
             slotsbusy.busy_of(lines, 2)
 
+    def test_each_kind_of_file_has_its_own_figure(self) -> None:
+        """In percent, and both are held to the same."""
+        made = slotsbusy.result({"dots": slotsbusy.Busy(0.6, 0.1, 20.0), "stacks": slotsbusy.Busy(0.97, 0.9, 30.0)})
+        shares = [one for one in made.figures if one.target]
+        assert [(one.name, one.value.median, one.reached) for one in shares] == [
+            ("slot-seconds taken, dots", 60.0, False),
+            ("slot-seconds taken, stacks", 97.0, True),
+        ]
+
 
 class TestScaling:
     """Rates, and another client."""

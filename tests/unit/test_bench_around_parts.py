@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+import tifffile
 
 from fleet_bench.around import hugeplate, hugeworker, resting
-from fleet_bench.around.images import singles, words
+from fleet_bench.around.images import singles, stacks, words
 from fleet_bench.around.spooling import requests
 from fleet_bench.stage import SHARE
 from fleet_common import logs
@@ -31,6 +32,15 @@ def test_images_are_written_once(tmp_path: Path) -> None:
     before = [file.stat().st_mtime_ns for file in first]
     assert [file.stat().st_mtime_ns for file in singles(tmp_path, 3)[:2]] == before
     assert len({file.read_bytes() for file in singles(tmp_path, 3)}) == 3
+
+
+def test_stacks_are_of_thirty_planes_and_written_once(tmp_path: Path) -> None:
+    first, second = stacks(tmp_path, 2)
+    with tifffile.TiffFile(first) as file:
+        assert [len(file.pages), *file.pages[0].shape] == [30, 500, 500]
+    assert first.read_bytes() != second.read_bytes()
+    before = first.stat().st_mtime_ns
+    assert stacks(tmp_path, 1)[0].stat().st_mtime_ns == before
 
 
 def test_images_may_be_submitted_again() -> None:

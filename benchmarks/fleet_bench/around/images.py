@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import tifffile
+
 from fleet_bench.stage import GROUP, LANE, USER
 from fleet_stack.console import StackError
 from fleet_stack.fleet import Fleet
 from fleet_stack.plates import tiff
 
 _PIXELS: Final = 64
+_STACK_PIXELS: Final = 500
+_STACK_PLANES: Final = 30
 
 
 def singles(share: Path, count: int) -> list[Path]:
@@ -23,6 +28,23 @@ def singles(share: Path, count: int) -> list[Path]:
         if not file.exists():
             tiff(file, size=_PIXELS, seed=number)
     return files
+
+
+def stacks(share: Path, count: int) -> list[Path]:
+    """So many TIFFs of 30 planes, 15 MB each; as above."""
+    folder = share / "stacks"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"stack {number:03d}.tif" for number in range(count)]
+    for number, file in enumerate(files):
+        if not file.exists():
+            _write_stack(file, number)
+    return files
+
+
+def _write_stack(file: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 4096, (_STACK_PIXELS, _STACK_PIXELS), dtype=np.uint16)
+    planes = np.stack([np.roll(pixels, number) for number in range(_STACK_PLANES)])
+    tifffile.imwrite(file, planes, photometric="minisblack", metadata=None)
 
 
 def words(files: Sequence[Path], dataset: int, *options: str) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""How busy the import slots are while requests wait: two workers, a lane full of single images.
+"""How busy the import slots are while requests wait: two workers, a lane full of tiny images, and one full of stacks.
+
+A tiny image is registered, sent and started in as much time as the server needs to import it; a stack is not.
 
 The share is that of slot-seconds, out of what the logs of the workers say: from the moment when all slots were taken
 for the first time until the last request was begun, for from then on none waits. Threading: one thread; the workers are
@@ -8,14 +10,15 @@ processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
+from pathlib import Path
 from typing import Final
 
 from fleet_bench.around import workerlog
 from fleet_bench.around.figures import figure
-from fleet_bench.around.images import singles, submit
+from fleet_bench.around.images import singles, stacks, submit
 from fleet_bench.around.lanes import waiting
 from fleet_bench.around.workerlog import CALLED, GIVEN_BACK, TAKEN, Line
 from fleet_bench.model import Case, Effort, Result, Target
@@ -30,8 +33,10 @@ _TITLE: Final = "import slots taken while requests wait"
 _WORKERS: Final = 2
 _FILESETS: Final = 4
 """Of each worker: more than the import slots in all, so that somebody always waits for one."""
-_IMAGES: Final = 120
+_IMAGES: Final = 100
 _QUICK_IMAGES: Final = 24
+_STACKS: Final = 40
+_QUICK_STACKS: Final = 16
 _DEADLINE_SECONDS: Final = 600.0
 
 
@@ -51,24 +56,36 @@ class Busy:
 
 
 def measure(stage: Stage, effort: Effort) -> Result:
-    """Fill the lane, and look at the logs afterwards."""
-    files = singles(stage.share, _QUICK_IMAGES if effort.quick else _IMAGES)
+    """Fill the lane with each, and look at the logs afterwards."""
+    images = singles(stage.share, _QUICK_IMAGES if effort.quick else _IMAGES)
+    deep = stacks(stage.share, _QUICK_STACKS if effort.quick else _STACKS)
+    return result({"images of 8 kB": _busy(stage, images), "stacks of 15 MB": _busy(stage, deep)})
+
+
+def result(seen: Mapping[str, Busy]) -> Result:
+    """The figures of each kind of file."""
+    figures = [
+        made
+        for what, busy in seen.items()
+        for made in (
+            figure(f"slot-seconds taken, {what}", "%", [busy.share * 100], Target(limit=95, at_most=False)),
+            figure(f"all slots at once, {what}", "%", [busy.all_share * 100]),
+        )
+    ]
+    notes = tuple(
+        f"{what}: {_WORKERS} workers, {busy.seconds:.0f} s in which requests waited" for what, busy in seen.items()
+    )
+    return Result(case=NAME, title=_TITLE, figures=tuple(figures), notes=notes)
+
+
+def _busy(stage: Stage, files: Sequence[Path]) -> Busy:
     fleet = stage.fleet(extra={**workerlog.SETTINGS, "worker": {"parallel_filesets": _FILESETS}})
     began = time.time()
     with stage.workers(fleet, _WORKERS) as workers:
         submit(fleet, files, stage.container("Dataset"))
         wait_until(lambda: not waiting(stage) and is_idle(workers), _DEADLINE_SECONDS, "the end of all requests")
     lines = [line for line in workerlog.read(worker.log for worker in workers) if line.at >= began]
-    busy = busy_of(lines, OmeroSettings().import_slots)
-    return Result(
-        case=NAME,
-        title=_TITLE,
-        figures=(
-            figure("slot-seconds taken", "%", [busy.share * 100], Target(limit=95, at_most=False)),
-            figure("all slots at once", "%", [busy.all_share * 100]),
-        ),
-        notes=(f"{len(files)} images, {_WORKERS} workers, {busy.seconds:.0f} s in which requests waited",),
-    )
+    return busy_of(lines, OmeroSettings().import_slots)
 
 
 def is_idle(workers: Sequence[WorkerProcess]) -> bool:
