@@ -10,7 +10,7 @@ import pytest
 from fleet_stack.plates import tiff as write_tiff
 from fleet_worker.omero.account import close_session
 from fleet_worker.omero.gateway import Gateway
-from fleet_worker.omero.lending import IDLE_SECONDS, Lender
+from fleet_worker.omero.lending import IDLE_SECONDS, TRUST_SECONDS, Lender
 from fleet_worker.omero.state import State, classify
 from omero_imports import open_sessions, run, spec_of, state_of
 
@@ -51,11 +51,14 @@ def test_two_imports_one_after_the_other_share_a_session_which_ends_later(
     assert open_sessions(gateway, "alice") == before
 
 
-def test_a_session_that_somebody_ended_is_not_lent_again(gateway: Gateway, lender: Lender, share: Path) -> None:
+def test_a_session_that_somebody_ended_is_not_lent_again(
+    gateway: Gateway, lender: Lender, share: Path, seconds: list[float]
+) -> None:
     """Given an administrator who ended it between two requests, then the second has a new one that works."""
     with lender.lend("alice", "screening") as session:
         first, uuid = session.name, session._connection.session_uuid
     close_session(gateway._connected(), uuid)
+    seconds[0] = TRUST_SECONDS
     tif = write_tiff(share / "one.tif")
     with lender.lend("alice", "screening") as session:
         assert session.name != first

@@ -36,7 +36,9 @@ WHOLE_LIFE = [
     "find",
     "sudo alice screening",
     "find target",
+    "session closed",
     f"take {SLOT}.staged.0",
+    "sudo alice screening",
     f"take {SLOT}.create.0",
     "register",
     f"release {SLOT}.create.0",
@@ -327,8 +329,8 @@ def test_the_first_fileset_of_a_server_is_refused_before_a_byte_is_sent(worker: 
         f"release {SLOT}.create.0",
         "reader of 19",
         "delete 19",
-        f"release {SLOT}.staged.0",
         "session closed",
+        f"release {SLOT}.staged.0",
     ]
     assert_nothing_is_held(worker)
 
@@ -807,8 +809,8 @@ def test_after_three_repairs_the_attempt_gives_up_and_deletes_its_fileset(worker
     assert worker.journal.steps[-4:] == [
         f"release {SLOT}.import.0",
         "delete 19",
-        f"release {SLOT}.staged.0",
         "session closed",
+        f"release {SLOT}.staged.0",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_common.errors import Reason, failure
 from fleet_worker.omero.facts import OwnerIds
-from fleet_worker.omero.lending import AGE_SECONDS, IDLE_SECONDS, Lender
+from fleet_worker.omero.lending import AGE_SECONDS, IDLE_SECONDS, TRUST_SECONDS, Lender
 from fleet_worker.omero.session import OwnerSession
 
 
@@ -104,8 +104,17 @@ def test_one_that_the_server_has_forgotten_is_replaced(lender: Lender, server: S
     """Given a restart of OMERO between two requests, the second does not notice."""
     first = use(lender)
     first.lives = False
+    server.now = TRUST_SECONDS
     assert use(lender) is server.opened[1]
     assert (first.closed, lender.open) == (1, 1)
+
+
+def test_one_that_was_used_a_moment_ago_is_not_looked_at(lender: Lender, server: Server) -> None:
+    """Between two steps of one request."""
+    first = use(lender)
+    first.lives = False
+    server.now = TRUST_SECONDS - 0.1
+    assert use(lender) is first
 
 
 def test_a_session_that_cannot_be_opened_counts_for_nothing(server: Server) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -83,10 +83,10 @@ class Attempt:
             files = None if found.verified else self._find_files()
             if files is not None and found.step is Step.IMPORT:
                 check_reader(files.plate, self._parts.gateway.bioformats_version)
-        with self._session(owner) as session:
-            if files is None or found.step is Step.ADOPT_COMPLETE:
+        if files is None or found.step is Step.ADOPT_COMPLETE:
+            with self._session(owner) as session:
                 return self._adopt(session, files, found.fileset_id)
-            return self._import(session, owner, files)
+        return self._import(owner, files)
 
     def _find_files(self) -> FilesHere:
         ask = partial(read_group, self._parts.scanner, stop=self._check)
@@ -141,14 +141,18 @@ class Attempt:
         facts = session.verify(fileset_id)
         return Outcome(Kind.ALREADY_IMPORTED, result_of(self._request, facts, None, self._report.seconds))
 
-    def _import(self, session: OwnerSession, owner: OwnerIds, files: FilesHere) -> Outcome:
-        with self._report.phase(Phase.TARGET):
+    def _import(self, owner: OwnerIds, files: FilesHere) -> Outcome:
+        with self._report.phase(Phase.TARGET), self._session(owner) as session:
             target = self._resolve(session, owner)
         self._report.enter(Phase.QUEUED)
-        with slot(self._parts, "staged", self._check):
-            registered, sent = self._send(session, owner, files, target)
-        result = self._verify_and_annotate(session, files, registered.fileset_id, sent)
-        self._elect_once_more(session, owner, registered.fileset_id)
+        # Who waits for a slot has no session: of a long lane only as many as work are open.
+        with ExitStack() as staged:
+            staged.enter_context(slot(self._parts, "staged", self._check))
+            with self._session(owner) as session:
+                registered, sent = self._send(session, owner, files, target)
+                staged.close()
+                result = self._verify_and_annotate(session, files, registered.fileset_id, sent)
+                self._elect_once_more(session, owner, registered.fileset_id)
         return Outcome(Kind.IMPORTED, result)
 
     def _send(

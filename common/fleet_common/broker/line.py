@@ -28,15 +28,19 @@ class Waiter:
         self.words.append(name)
         self._woken.set()
 
-    def wait(self, seconds: float) -> Sequence[str]:
+    def wait(self, seconds: float, *, look: bool = True) -> Sequence[str]:
         """Wait for a word.
 
+        Args:
+            seconds: At most so long.
+            look: Whether to look at all names where no word came.
+
         Returns:
-            The names to try: those that words were about; where none came in time all names for the first in line, and
-            none for everybody behind.
+            The names to try: those that words were about; where none came in time all names for the first in line if it
+            wants to look, and none for everybody behind.
         """
         self._woken.wait(seconds)
-        return self._line.turn(self)
+        return self._line.turn(self, look=look)
 
     def hear(self) -> Sequence[str]:
         """All words that have come; with the line's lock held."""
@@ -68,12 +72,12 @@ class Line:
         with self._lock:
             self._tell(name)
 
-    def turn(self, waiter: Waiter) -> Sequence[str]:
+    def turn(self, waiter: Waiter, *, look: bool) -> Sequence[str]:
         """The names that somebody in line is to try now; see :meth:`Waiter.wait`."""
         with self._lock:
             words = waiter.hear()
             first = next(one for one in self._waiting if one.names == waiter.names)
-            waiter.looks = not words and first is waiter
+            waiter.looks = look and not words and first is waiter
             return waiter.names if waiter.looks else tuple(dict.fromkeys(words))
 
     def _leave(self, waiter: Waiter) -> None:

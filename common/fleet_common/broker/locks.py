@@ -48,7 +48,8 @@ class Timing:
         slot_outage_seconds: How long a slot may be hoped for without a connection; longer than a restart of the broker.
         new_slot_grace_seconds: After its own reconnect nobody takes a new slot for so long.
         try_seconds: For one answer of the broker.
-        retry_seconds: Between two rounds over busy slots, give or take half.
+        retry_seconds: Between two rounds over busy slots, give or take half: a word comes of most that are given back.
+        look_seconds: How often a wait asks whether it must stop.
         trust_seconds: For so long a queue that turned out to be a slot is taken for one.
     """
 
@@ -57,7 +58,8 @@ class Timing:
     slot_outage_seconds: float = 60.0
     new_slot_grace_seconds: float = 30.0
     try_seconds: float = 10.0
-    retry_seconds: float = 0.5
+    retry_seconds: float = 1.5
+    look_seconds: float = 0.25
     trust_seconds: float = 60.0
 
 
@@ -112,18 +114,20 @@ class Locks:
             Transient: None was free by the deadline, or ``stop`` said so.
             NeedsOperator: A queue of that name is no slot.
         """
-        deadline = Deadline(deadline_seconds, self._clock)
+        deadline, again_at, pause_seconds = Deadline(deadline_seconds, self._clock), self._clock(), 0.0
         with self._line.stand(names) as waiter:
-            pause_seconds = 0.0
             while True:
-                lease = self._one_round(waiter.wait(min(pause_seconds, deadline.left_seconds)))
+                wanted = waiter.wait(min(pause_seconds, deadline.left_seconds), look=self._clock() >= again_at)
+                lease = self._one_round(wanted)
                 if lease is not None:
                     return lease
                 if stop():
                     raise Transient(Reason.DRAINING, f"stopped waiting for one of {_told(names)}")
                 if deadline.over:
                     raise Transient(Reason.OMERO_BUSY, f"none of {_told(names)} was free for {deadline_seconds:g} s")
-                pause_seconds = self._timing.retry_seconds * random.uniform(0.5, 1.5)  # noqa: S311  spreads load
+                if wanted:
+                    again_at = self._clock() + self._timing.retry_seconds * random.uniform(0.5, 1.5)  # noqa: S311
+                pause_seconds = self._timing.look_seconds
 
     def freed(self, name: str) -> None:
         """Note that somebody gave a slot or lock back: who waits longest for it tries at once. From any thread."""

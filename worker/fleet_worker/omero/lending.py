@@ -20,6 +20,8 @@ from fleet_worker.omero.session import OwnerSession
 IDLE_SECONDS: Final = 60.0
 AGE_SECONDS: Final = 300.0
 """An old session shows the rights of its owner as they were when it began."""
+TRUST_SECONDS: Final = 2.0
+"""One that was used so short a time ago is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Lender:
     def _take(self, user: str, group: str) -> tuple[OwnerSession, float] | None:
         self.expire()
         while (kept := self._pop(user, group)) is not None:
-            if kept.session.alive():
+            if self._monotonic() - kept.since < TRUST_SECONDS or kept.session.alive():
                 return kept.session, kept.opened
             kept.session.close()
         return None
