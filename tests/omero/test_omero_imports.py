@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from fleet_worker.omero.annotate import METRICS_NAMESPACE
 from fleet_worker.omero.facts import ImageFacts, ServerStep
 from fleet_worker.omero.filesets import NAMESPACE
 from fleet_worker.omero.gateway import Gateway
+from fleet_worker.omero.marks import Marks, read_marks
 from fleet_worker.omero.queries import rows
 from fleet_worker.omero.session import OwnerSession
 from fleet_worker.omero.state import State, classify
@@ -51,6 +53,17 @@ def plane(session: OwnerSession, image: ImageFacts, c: int = 0) -> NDArray[Any]:
     """A plane as OMERO gives it."""
     (read,) = session.read_planes(image, [(0, c, 0)])
     return np.frombuffer(read.data, BIG_ENDIAN[read.pixel_type]).reshape(read.size_y, read.size_x)
+
+
+def test_the_server_says_when_it_did_what(alice: OwnerSession, share: Path, tif: Path) -> None:
+    """From what it wrote, in the order of its steps, on its own clock; nothing of a fileset that is not there."""
+    fileset_id = run(alice, spec_of(share, [tif]), [tif]).fileset_id
+    seen = read_marks(alice._connection, fileset_id)
+    moments = (seen.uploaded, seen.first_image, seen.first_settings, seen.first_thumbnail)
+    assert all(isinstance(moment, float) for moment in moments), moments
+    assert list(moments) == sorted(moments)  # type: ignore[type-var]  # none is None, as was just said
+    assert abs(moments[-1] - time.time()) < 3600  # type: ignore[operator]  # as above
+    assert read_marks(alice._connection, 10**9) == Marks(None, None, None, None)
 
 
 @pytest.mark.parametrize(("user", "group"), [("alice", "screening"), ("carol", "private-lab")])

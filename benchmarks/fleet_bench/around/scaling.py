@@ -29,7 +29,7 @@ from fleet_stack.readback import logged_in
 NAME: Final = "around-workers"
 _TITLE: Final = "1 to 8 workers on one server, with another client beside them"
 _WORKERS: Final = (1, 2, 4, 8)
-_IMAGES: Final = 48
+_IMAGES: Final = 96
 _QUICK_IMAGES: Final = 12
 _IDLE_SECONDS: Final = 20.0
 _QUICK_IDLE_SECONDS: Final = 5.0

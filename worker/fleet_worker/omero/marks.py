@@ -17,15 +17,16 @@ from fleet_worker.omero.queries import rows
 _MS = 1000.0
 _WHAT = "the look-up of the import's times"
 
-# One query: each is a round trip to the server and a transaction in it.
+# One query: each is a round trip to the server and a transaction in it. The event is joined before all else, for the
+# database refuses what Hibernate makes of a join behind an implicit one.
 _MOMENTS = """
     select f.id,
         (select max(e.time) from FilesetJobLink l, UploadJob u join u.details.updateEvent e
             where l.parent = f and l.child = u),
         (select min(e.time) from Image i join i.details.creationEvent e where i.fileset = f),
-        (select min(e.time) from RenderingDef r join r.pixels p join p.image i join r.details.creationEvent e
+        (select min(e.time) from RenderingDef r join r.details.creationEvent e join r.pixels p join p.image i
             where i.fileset = f),
-        (select min(e.time) from Thumbnail t join t.pixels p join p.image i join t.details.creationEvent e
+        (select min(e.time) from Thumbnail t join t.details.creationEvent e join t.pixels p join p.image i
             where i.fileset = f)
     from Fileset f where f.id = :id
 """
