@@ -111,7 +111,6 @@ class Evidence:
         statuses: What ``omero-fleet status`` says of each.
         folders: Of the managed repository, known to the database or on the disk.
         forgotten_folders: Those that only the disk knows: no client can find them, so no sweep either.
-        hollow_folders: Those of them that hold no file.
         now: When the sessions were looked at, in seconds since 1970.
     """
 
@@ -122,7 +121,6 @@ class Evidence:
     queues: tuple[Queue, ...]
     folders: frozenset[str] = frozenset()
     forgotten_folders: frozenset[str] = frozenset()
-    hollow_folders: frozenset[str] = frozenset()
     sessions: tuple[OpenSession, ...] = ()
     now: float = 0.0
 

@@ -154,21 +154,9 @@ def _orphans(expected: Sequence[Expected], evidence: Evidence) -> Iterator[Findi
 
 
 def _strays(evidence: Evidence) -> Iterator[Finding]:
-    for folder in sorted(set(_stray_folders(evidence)) - set(hollow_strays(evidence))):
+    for folder in stray_folders(evidence.folders, [held.prefix for held in evidence.held]):
         where = ", and OMERO's database does not know it" if folder in evidence.forgotten_folders else ""
         yield Finding(Flaw.DEBRIS, f"the folder {folder} belongs to no fileset{where}")
-
-
-def hollow_strays(evidence: Evidence) -> list[str]:
-    """Empty folders that OMERO's database has forgotten, which it lets no client see, use or remove.
-
-    It removes the rows of folders first, and a Blitz that is killed then never comes to the folders themselves.
-    """
-    return [folder for folder in _stray_folders(evidence) if folder in evidence.hollow_folders]
-
-
-def _stray_folders(evidence: Evidence) -> list[str]:
-    return stray_folders(evidence.folders, [held.prefix for held in evidence.held])
 
 
 def stray_folders(folders: Collection[str], prefixes: Iterable[str]) -> list[str]:

@@ -83,10 +83,6 @@ class OmeroEyes:
         """Those that are on the disk and that the database does not know."""
         return self.folders() - self._known()
 
-    def hollow_folders(self) -> frozenset[str]:
-        """Those of them that hold no file: what is left where the server dies between their rows and themselves."""
-        return frozenset(folder for folder in self.forgotten_folders() if not _has_files(self.repository / folder))
-
     def _known(self) -> set[str]:
         return {f"{path}{name}".strip("/") for _, path, name in self._rows(_DIRECTORIES)}
 
@@ -109,10 +105,6 @@ class OmeroEyes:
     def _rows(self, hql: str) -> list[tuple[Any, ...]]:
         found = self.root.getQueryService().projection(hql, omero.sys.ParametersI(), _ALL_GROUPS)
         return [tuple(None if value is None else value.val for value in row) for row in found]
-
-
-def _has_files(folder: Path) -> bool:
-    return any(not one.is_dir() for one in folder.rglob("*"))
 
 
 def _grouped(rows: Iterable[tuple[Any, ...]]) -> Mapping[int, list[tuple[Any, ...]]]:

@@ -35,7 +35,6 @@ class Report:
         lost: Requests with neither a fileset nor a dead letter.
         wrong: Other things that are not as they should be.
         debris: What dead attempts left behind, after the sweep.
-        forgotten: Empty folders that no client of OMERO can see or remove, see ``docs/explanation/reliability.md``.
         swept: What the sweep at the end found to remove.
         repeated_dead_letters: Dead letters beyond one per request: at least once is what a broker can promise.
         mishaps: What workers did that nobody asked for.
@@ -60,7 +59,6 @@ class Report:
     lost: int
     wrong: int
     debris: int
-    forgotten: int
     swept: Mapping[str, int]
     repeated_dead_letters: int
     mishaps: int
@@ -86,7 +84,6 @@ def rows(report: Report) -> list[tuple[str, str]]:
         ("lost", str(report.lost)),
         ("wrong", str(report.wrong)),
         ("debris", str(report.debris)),
-        ("empty folders that OMERO has forgotten", str(report.forgotten)),
         ("swept at the end", _swept(report.swept)),
         ("dead letters twice", str(report.repeated_dead_letters)),
         ("workers that ended unasked", str(report.mishaps)),

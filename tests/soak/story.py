@@ -22,7 +22,7 @@ from soak.chronicle import Chronicle
 from soak.crew import Crew
 from soak.facts import Evidence, Expected
 from soak.faults import Breaker, Victims
-from soak.judging import Flaw, Judgement, hollow_strays, judge
+from soak.judging import Flaw, Judgement, judge
 from soak.ledger import Ledger
 from soak.material import Instruments
 from soak.omeroeyes import OmeroEyes
@@ -153,7 +153,6 @@ class Run:
                 queues=self._stage.eyes.queues(),
                 folders=eyes.folders(),
                 forgotten_folders=eyes.forgotten_folders(),
-                hollow_folders=eyes.hollow_folders(),
                 sessions=eyes.sessions(),
                 now=time.time(),
             )
@@ -194,7 +193,6 @@ class Run:
             lost=counts[Flaw.LOST],
             wrong=counts[Flaw.WRONG] + len(self._failures()),
             debris=counts[Flaw.DEBRIS],
-            forgotten=len(hollow_strays(evidence)),
             swept=swept,
             repeated_dead_letters=report.repeated([letter.request_id for letter in evidence.dead]),
             mishaps=len(self._crew.mishaps),

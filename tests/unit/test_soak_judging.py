@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from soak.facts import DeadLetter, Evidence, Expected, Held, OpenSession, Queue, Sent, gather
-from soak.judging import Flaw, hollow_strays, judge, late_sessions, stray_folders
+from soak.judging import Flaw, judge, late_sessions, stray_folders
 from soak.material import Content
 from soak.telling import Told
 from soak.wishes import Sort, Wish
@@ -223,16 +223,6 @@ def test_dead_letters_streams_and_empty_queues_are_right() -> None:
 def test_a_folder_without_a_fileset_is_debris() -> None:
     folders = frozenset({"alice_2", "alice_2/2026-11/25/01-17-32.123", "alice_2/2026-11/25/09-00-00.000"})
     assert flaws(evidence(folders=folders)) == [Flaw.DEBRIS]
-
-
-def test_an_empty_folder_that_only_the_disk_knows_is_no_debris_of_ours() -> None:
-    """No client of OMERO can see it or remove it; with a file in it, or known to OMERO, it is."""
-    folder = "alice_2/2026-11/28/09-29-12.954"
-    there = frozenset({folder, f"{folder}/a"})
-    seen = evidence(folders=there, forgotten_folders=there, hollow_folders=there)
-    assert flaws(seen) == []
-    assert hollow_strays(seen) == [folder]
-    assert flaws(evidence(folders=there, forgotten_folders=there)) == [Flaw.DEBRIS]
 
 
 def test_stray_folders_are_told_once_and_dates_are_none() -> None:
