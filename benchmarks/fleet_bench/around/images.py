@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,23 +21,22 @@ _STACK_PLANES: Final = 30
 
 def singles(share: Path, count: int) -> list[Path]:
     """So many TIFFs of 8 kB; those that are there already are taken as they are."""
-    folder = share / "singles"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"image {number:04d}.tif" for number in range(count)]
-    for number, file in enumerate(files):
-        if not file.exists():
-            tiff(file, size=_PIXELS, seed=number)
-    return files
+    files = [share / "singles" / f"image {number:04d}.tif" for number in range(count)]
+    return _written(files, lambda file, seed: tiff(file, size=_PIXELS, seed=seed))
 
 
 def stacks(share: Path, count: int) -> list[Path]:
     """So many TIFFs of 30 planes, 15 MB each; as above."""
-    folder = share / "stacks"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"stack {number:03d}.tif" for number in range(count)]
+    files = [share / "stacks" / f"stack {number:03d}.tif" for number in range(count)]
+    return _written(files, _write_stack)
+
+
+def _written(files: list[Path], write: Callable[[Path, int], object]) -> list[Path]:
+    """The files, those that are missing made now, each from its number."""
     for number, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists():
-            _write_stack(file, number)
+            write(file, number)
     return files
 
 

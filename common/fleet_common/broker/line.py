@@ -1,6 +1,6 @@
 """Who waits for a slot or lock, in the order in which they came, and whom to wake when one is given back.
 
-Role: a slot that was given back is taken again within milliseconds, not at the next look half a second later, and of
+Role: a slot that was given back is taken again within milliseconds, not at the next look a second or two later, and of
 the threads of one process only one asks for it: a refused try closes a channel. A word that is lost costs no more than
 that look, for which only the first in line goes: 32 threads that look for themselves keep the broker busier than all
 their imports do. Neighbours: ``locks`` waits here, ``doorbell`` brings the word. Threading: any thread.

@@ -99,6 +99,11 @@ def annotate(
             _FIRST_OF_A_NAMESPACE(lambda: connection.update.saveArray(changed))
 
 
+def mark(connection: Connection, owner_id: int, fileset_id: int, what: str) -> None:
+    """Write on a fileset, before it is done, what is about to be done with it."""
+    annotate(connection, owner_id, fileset_id, {what: "true"}, {})
+
+
 def _metrics(connection: Connection, fileset_id: int, phases: Mapping[Phase, float]) -> dict[str, str]:
     written = {
         METRIC_NAMES[phase]: str(round(seconds * 1000)) for phase, seconds in phases.items() if phase in METRIC_NAMES

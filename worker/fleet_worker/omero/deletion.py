@@ -14,7 +14,7 @@ import omero
 import omero.cmd
 
 from fleet_common.errors import RequestError
-from fleet_worker.omero.annotate import annotate
+from fleet_worker.omero.annotate import mark
 from fleet_worker.omero.commands import finish, submit
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.queries import rows
@@ -51,7 +51,7 @@ def delete_fileset(connection: Connection, owner_id: int, fileset_id: int) -> No
 def _announced(connection: Connection, owner_id: int, fileset_id: int) -> bool:
     """Write that it is about to go; False where it has gone meanwhile."""
     try:
-        annotate(connection, owner_id, fileset_id, {DELETING: "true"}, {})
+        mark(connection, owner_id, fileset_id, DELETING)
     except RequestError:
         if rows(connection, f"the deletion of fileset {fileset_id}", _PREFIX, {"id": fileset_id}):
             raise

@@ -102,7 +102,7 @@ class OwnerSession:
 
     def announce(self, fileset_id: int) -> None:
         """Write on the fileset that its import is about to be started, so that it counts as one that runs."""
-        annotate.annotate(self._connection, self.owner.user_id, fileset_id, {STARTING: "true"}, {})
+        annotate.mark(self._connection, self.owner.user_id, fileset_id, STARTING)
 
     def delete_fileset(self, fileset_id: int) -> None:
         """Delete plates, fileset, files and folder. Never while something may still import it: yours to know."""
@@ -147,7 +147,6 @@ class OwnerSession:
             if self._closed:
                 return
             self._closed = True
-        for registered in self._registered:
-            registered.close()
+        self.settle()
         self._connection.disconnect()
         self._on_close(self)
