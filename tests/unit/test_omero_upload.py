@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -90,14 +92,19 @@ class Process:
     store: Store | None
     closed: int = 0
     opened: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+    begun_before_one_was_open: int = 0
 
     def begin_getUploader(self, index: int) -> int:  # noqa: N802  OMERO's name
         """Begin to open a file."""
+        self.begun_before_one_was_open += not self.ended
         self.opened.append(index)
         return index + 1
 
-    def end_getUploader(self, _pending: int) -> Store | None:  # noqa: N802  OMERO's name
+    def end_getUploader(self, pending: int) -> Store | None:  # noqa: N802  OMERO's name
         """It is open."""
+        if self.store is not None:
+            self.ended.append(pending - 1)
         return self.store
 
     def ice_invocationTimeout(self, _milliseconds: int) -> Process:  # noqa: N802  Ice's name
@@ -260,6 +267,22 @@ def test_the_files_that_come_next_are_opened_before_their_turn() -> None:
         sending.upload(index, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=2)
         opened.append(list(process.opened))
     assert opened == [[0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("ahead_files", [0, 2])
+def test_no_file_is_opened_before_one_is_open(ahead_files: int) -> None:
+    """Two openings at once, the first of their import, may spoil the server's context of it."""
+    process = Process(Store())
+    sending = ahead(process, 5)
+    stage = threading.Barrier(5, timeout=30)
+
+    def send_one(index: int) -> None:
+        stage.wait()
+        sending.upload(index, io.BytesIO(b"abc"), on_bytes=nobody, stop=never, ahead=ahead_files)
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(send_one, range(5)))
+    assert process.begun_before_one_was_open == 1
 
 
 def test_a_file_that_is_sent_again_is_opened_again() -> None:

@@ -19,7 +19,12 @@ from fleet_worker.omero.translate import translated
 
 
 class Opening:
-    """Opens the files of one import in the order of their indexes.
+    """Opens the files of one import in the order of their indexes; the first one alone, before any other.
+
+    Each opening writes the same two entries into the server's call context of the import, an unguarded map. Two at
+    once, while the entries are new, may lose one of them, and the server then refuses the file with ``Setting the
+    omero.logfilename value is not permitted without a secure server token!`` (``ManagedImportProcessI.getUploader`` of
+    omero-blitz). Once one opening has ended the entries are there.
 
     Args:
         process: The server's side of the import.
@@ -32,6 +37,7 @@ class Opening:
         self._lock = threading.Lock()
         self._pending: dict[int, Any] = {}
         self._next = 0
+        self._one_was_opened = False
 
     def take(self, what: str, index: int, ahead: int) -> Any:
         """The store of a file; at most so many files after it are being opened, or are open, from then on.
@@ -39,17 +45,15 @@ class Opening:
         Raises:
             Transient: ``session-lost`` where the server opens no file, or what the connection says.
         """
-        with self._lock, translated(what):
-            pending = self._pending.pop(index, None) or self._process.begin_getUploader(index)
+        with self._lock:
+            pending = self._pending.pop(index, None) or self._begin(what, index)
+            first = None if self._one_was_opened else self._ended(what, pending)
+            self._one_was_opened = True
             self._next = max(self._next, index + 1)
             while len(self._pending) < ahead and self._next < self._count:
-                self._pending[self._next] = self._process.begin_getUploader(self._next)
+                self._pending[self._next] = self._begin(what, self._next)
                 self._next += 1
-        with translated(what):
-            store = self._process.end_getUploader(pending)
-        if store is None:
-            raise failure(Reason.SESSION_LOST, f"{what}: the server opens no file, its session has ended")
-        return store
+        return self._ended(what, pending) if first is None else first
 
     def abandon(self) -> None:
         """Close what was opened for nothing, and open nothing more; never raises, may be called again."""
@@ -61,6 +65,17 @@ class Opening:
                 store = self._process.end_getUploader(one)
                 if store is not None:
                     store.close()
+
+    def _begin(self, what: str, index: int) -> Any:
+        with translated(what):
+            return self._process.begin_getUploader(index)
+
+    def _ended(self, what: str, pending: Any) -> Any:
+        with translated(what):
+            store = self._process.end_getUploader(pending)
+        if store is None:
+            raise failure(Reason.SESSION_LOST, f"{what}: the server opens no file, its session has ended")
+        return store
 
 
 class Closing:
