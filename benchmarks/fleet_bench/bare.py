@@ -1,7 +1,8 @@
 """The cheapest import that OMERO's protocol allows, as plain calls of omero-py: the floor that the fleet is held to.
 
 It does without everything that an import needs to be safe: no slots, locks, election, verification or annotation, and
-hashes are known before time runs. Neighbours: `floors` makes figures of it. Threading: uploads and imports have pools
+hashes are known before time runs. One after the other it shows what each part costs, all at once how they wait for each
+other. Neighbours: `floors` makes figures of it. Threading: uploads and imports have pools
 of their own; a file's store gets one call at a time.
 """
 
@@ -50,6 +51,14 @@ class Bare:
         return self.register_seconds + self.upload_seconds + self.server_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """What bare imports took at once: altogether, and each between its first and last file, summed up."""
+
+    whole_seconds: float
+    upload_seconds: float
+
+
 @contextlib.contextmanager
 def logged_in(stage: Stage, *, secure: bool = True, user: str = USER) -> Iterator[Any]:
     """An ``omero.client`` of an ordinary user, over verified TLS or over plain TCP."""
@@ -91,8 +100,9 @@ def run(client: Any, filesets: Sequence[Hashed], target: tuple[str, int], *, upl
     repository = client.getManagedRepository()
     processes = [repository.importFileset(_fileset(one), _settings(target)) for one, _ in filesets]
     times.append(time.perf_counter())
-    for process, (one, _) in zip(processes, filesets, strict=True):
-        _upload(process, one, uploads)
+    with ThreadPoolExecutor(uploads) as senders:
+        for process, (one, _) in zip(processes, filesets, strict=True):
+            _upload(process, one, senders)
     times.append(time.perf_counter())
     with ThreadPoolExecutor(imports) as pool:
         list(
@@ -100,6 +110,37 @@ def run(client: Any, filesets: Sequence[Hashed], target: tuple[str, int], *, upl
         )
     times.append(time.perf_counter())
     return Bare(*(after - before for before, after in itertools.pairwise(times)))
+
+
+def run_at_once(
+    client: Any, filesets: Sequence[Hashed], target: tuple[str, int], *, uploads: int, imports: int
+) -> AtOnce:
+    """Import so many filesets at once, each registered, sent and imported on its own, by the same senders.
+
+    Args:
+        client: From :func:`logged_in`.
+        filesets: With their hashes, made beforehand.
+        target: Kind and id of the container.
+        uploads: Files in flight, over all filesets.
+        imports: Filesets at once.
+
+    Raises:
+        StackError: The server refused one.
+    """
+    repository = client.getManagedRepository()
+    began = time.perf_counter()
+    with ThreadPoolExecutor(uploads) as senders, ThreadPoolExecutor(imports) as importers:
+
+        def one(pair: Hashed) -> float:
+            process = repository.importFileset(_fileset(pair[0]), _settings(target))
+            registered = time.perf_counter()
+            _upload(process, pair[0], senders)
+            took = time.perf_counter() - registered
+            _finish(client, process, pair[1])
+            return took
+
+        upload_seconds = sum(importers.map(one, filesets))
+    return AtOnce(time.perf_counter() - began, upload_seconds)
 
 
 def write_raw(client: Any, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> float:
@@ -121,7 +162,7 @@ def write_raw(client: Any, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> f
     return seconds
 
 
-def _upload(process: Any, fileset: Fileset, uploads: int) -> None:
+def _upload(process: Any, fileset: Fileset, senders: ThreadPoolExecutor) -> None:
     closing: list[Any] = []
 
     def send(index: int) -> None:
@@ -134,8 +175,9 @@ def _upload(process: Any, fileset: Fileset, uploads: int) -> None:
         # To close a file has the server hash and save it, and `verifyUpload` compares; so neither is waited for here.
         closing.append((store, store.begin_close()))
 
-    with ThreadPoolExecutor(uploads) as pool:
-        list(pool.map(send, range(len(fileset.files))))
+    # The first alone: two openings at once, the first of an import, may spoil the server's context of it.
+    send(0)
+    list(senders.map(send, range(1, len(fileset.files))))
     for store, pending in closing:
         store.end_close(pending)
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from fleet_bench import bare
-from fleet_bench.bare import Bare
+from fleet_bench.bare import AtOnce, Bare
 from fleet_bench.material import Fileset
 from fleet_bench.model import Floor, Pair, Spread
 from fleet_bench.stage import Stage
@@ -46,6 +46,7 @@ def measure(stage: Stage, bounds: Bounds, pairs: Sequence[Pair], rounds: int = _
         _floor("cheapest calls per file", [one.upload_seconds for one in done], "upload", upload),
         _floor("server's own time", [one.server_seconds for one in done], "whole", whole),
         _floor("calls and server's time", [one.whole_seconds for one in done], "whole", whole),
+        *_at_once(stage, bounds, rounds, (whole, upload)),
         *_raw(stage, bounds.raw_bytes, rounds, upload),
     )
 
@@ -58,6 +59,20 @@ def _bare(stage: Stage, bounds: Bounds, rounds: int) -> list[Bare]:
         while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
             done.append(bare.run(client, hashed, bounds.target, uploads=bounds.uploads, imports=bounds.imports))
     return done
+
+
+def _at_once(stage: Stage, bounds: Bounds, rounds: int, fleets: tuple[float, float]) -> Iterator[Floor]:
+    """Where filesets are imported at once, their uploads wait for each other's, and for the server's work."""
+    if min(bounds.imports, len(bounds.filesets)) == 1:
+        return
+    hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
+    settings = {"uploads": bounds.uploads, "imports": bounds.imports}
+    with bare.logged_in(stage) as client:
+        done: list[AtOnce] = []
+        while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
+            done.append(bare.run_at_once(client, hashed, bounds.target, **settings))
+    yield _floor("bare imports at once, whole", [one.whole_seconds for one in done], "whole", fleets[0])
+    yield _floor("bare imports at once, upload", [one.upload_seconds for one in done], "upload", fleets[1])
 
 
 def _raw(stage: Stage, size_bytes: int, rounds: int, upload: float) -> Iterator[Floor]:

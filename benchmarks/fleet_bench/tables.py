@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from fleet_bench.model import Bench, Figure, Result
+from fleet_bench.model import Bench, Figure, Floor, Result
 
 Row = Sequence[str]
 _RATIOS: Final = ("whole", "upload")
@@ -78,15 +78,28 @@ def _start(results: Sequence[Result]) -> str:
 
 
 def _floors(results: Sequence[Result]) -> str:
-    rows = [
-        (f"`{result.case}`", floor.name, f"{_number(floor.seconds.median)} s", floor.of, f"{floor.fraction:.2f}")
-        for result in results
-        for floor in result.floors
-    ]
+    rows = [_floored(result, floor) for result in results for floor in result.floors]
     return _section(
-        "The floor, as a fraction of the fleet's time (1.00: nothing can be faster)",
-        ("case", "floor", "takes", "beside the fleet's", "fraction"),
+        "The floor, as a fraction of both sides' times (1.00 of the fleet's: nothing can be faster)",
+        ("case", "floor", "takes", "beside", "of the fleet's", "of the importer's", "wanted of the fleet"),
         rows,
+    )
+
+
+def _floored(result: Result, floor: Floor) -> Row:
+    """A floor that is no smaller a fraction of the importer's than is wanted of the fleet shows why that is missed."""
+    named = {figure.name: figure for figure in result.figures}
+    importer = named.get(f"importer: {floor.of}")
+    fraction = f"{floor.seconds.median / importer.value.median:.2f}" if importer else ""
+    takes = f"{_number(floor.seconds.median)} s"
+    return (
+        f"`{result.case}`",
+        floor.name,
+        takes,
+        floor.of,
+        f"{floor.fraction:.2f}",
+        fraction,
+        _judged(named.get(floor.of))[1],
     )
 
 

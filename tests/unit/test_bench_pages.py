@@ -18,6 +18,7 @@ COMPARED = Result(
         Figure(name="upload", unit="ratio", value=Spread.of([0.8]), target=Target(limit=0.5)),
         Figure(name="whole by floor", unit="ratio", value=Spread.of([1.2]), target=Target(limit=1.1)),
         Figure(name="fleet: whole", unit="s", value=Spread.of([2.0])),
+        Figure(name="importer: whole", unit="s", value=Spread.of([3.0])),
         Figure(name="importer: login", unit="s", value=Spread.of([1.25])),
     ),
     pairs=(Pair(fleet=RUN, importer=RUN),),
@@ -62,6 +63,12 @@ def test_what_compares_nothing_has_a_table_of_its_own() -> None:
     page = tables.page(BENCH)
     assert "| `spool`: spool to confirm | rate | 1,234 requests/s | >= 1000 |" in page
     assert page.index("### The floor") < page.index("### The fleet around it")
+
+
+def test_a_floor_stands_beside_what_is_wanted_of_the_fleet() -> None:
+    """As a fraction of the importer's time, as the target is: above it, nothing could reach the target."""
+    row = "| `many-4x4` | server's own time | 1.50 s | whole | 0.75 | 0.50 | <= 0.6 |"
+    assert row in tables.page(BENCH)
 
 
 def test_what_is_wanted_beside_the_floor_is_shown_beside_it() -> None:
