@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -87,7 +88,10 @@ def test_a_stack_moves_on_when_another_one_has_its_ports(root: Path) -> None:
 @pytest.mark.usefixtures("root")
 def test_a_claim_moves_on_when_a_port_is_used_by_another_program() -> None:
     wanted = Layout.for_name("demo")
-    with socket.create_server(("127.0.0.1", wanted.ports.web)):
+    with contextlib.ExitStack() as taken:
+        # Where the port is taken already, as by a demo that still runs, that is the other program.
+        with contextlib.suppress(OSError):
+            taken.enter_context(socket.create_server(("127.0.0.1", wanted.ports.web)))
         assert Layout.claim("demo").base_port != wanted.base_port
 
 
