@@ -67,6 +67,7 @@ def link_all(links: Links, registered: RegisteredImport, share: Path, files: Seq
             registered,
             limit=None,
             on_bytes=nobody,
+            on_begin=never,
             on_file=never,
             check=never,
         )

@@ -106,6 +106,7 @@ class Sending:
                 self.registered,
                 limit=limit,
                 on_bytes=self._told,
+                on_begin=lambda: None,
                 on_file=lambda: None,
                 check=never,
             )

@@ -67,6 +67,7 @@ class Linking:
                 self.omero,
                 limit=None,
                 on_bytes=self.told_bytes.append,
+                on_begin=lambda: None,
                 on_file=self._one_more,
                 check=self.check,
             )

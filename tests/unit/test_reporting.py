@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -123,6 +124,25 @@ def test_a_phase_is_told_at_once_and_timed(told: Told) -> None:
     assert told.reporter.seconds == {Phase.UPLOAD: 7.0}
     assert told.metric("phase_seconds_sum", phase="upload") == 7
     assert told.metric("phase_seconds_count", phase="upload") == 1
+
+
+def test_a_phase_that_waits_for_its_turn_is_queued_meanwhile(told: Told) -> None:
+    """Uploads of one worker follow each other: the wait is none of the upload's seconds."""
+    with told.reporter.phase_in_turn(Phase.UPLOAD) as begin:
+        told.now_seconds += 30
+        for _ in range(3):
+            begin()
+            told.now_seconds += 2
+    assert [one.phase for one in told.progress] == [Phase.QUEUED, Phase.UPLOAD]
+    assert told.reporter.seconds == {Phase.UPLOAD: 6.0}
+
+
+def test_a_turn_that_never_comes_took_no_time(told: Told) -> None:
+    """The attempt ends before it: of an upload that was none there is nothing to observe."""
+    with contextlib.suppress(KeyError), told.reporter.phase_in_turn(Phase.UPLOAD):
+        raise KeyError
+    assert told.reporter.seconds == {}
+    assert told.metric("phase_seconds_count", phase="upload") == 0
 
 
 def test_a_phase_that_fails_is_timed_as_well(told: Told) -> None:

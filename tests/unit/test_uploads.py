@@ -111,6 +111,7 @@ class Sending:
     server: Server
     told_bytes: list[int] = field(default_factory=list)
     told_files: int = 0
+    turn: threading.Event = field(default_factory=threading.Event)
     check: Callable[[], None] = lambda: None
 
     def send(self, count: int, limit: int | None = None) -> tuple[str, ...]:
@@ -122,9 +123,14 @@ class Sending:
                 self.server,
                 limit=limit,
                 on_bytes=self.told_bytes.append,
+                on_begin=self._begun,
                 on_file=self._one_more,
                 check=self.check,
             )
+
+    def _begun(self) -> None:
+        assert not self.server.received or self.turn.is_set()
+        self.turn.set()
 
     def _one_more(self) -> None:
         self.told_files += 1

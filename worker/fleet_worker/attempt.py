@@ -230,12 +230,13 @@ class Attempt:
     def _upload(self, registered: RegisteredImport, files: FilesHere) -> tuple[str, ...]:
         if self._parts.transfer(files.share.name) is Transfer.LN_S:
             self._report.linking()
-        with self._report.phase(Phase.UPLOAD), OpenFiles(files.share) as opened:
+        with self._report.phase_in_turn(Phase.UPLOAD) as begin, OpenFiles(files.share) as opened:
             return self._parts.sender(files.share.name).send(
                 opened,
                 files.entries,
                 registered,
                 limit=self._request.options.parallel_upload,
+                on_begin=begin,
                 on_bytes=self._report.add_bytes,
                 on_file=self._report.add_file,
                 check=self._check,

@@ -88,6 +88,7 @@ class Links:
         receiver: Registered,
         *,
         limit: int | None,
+        on_begin: Callable[[], None],
         on_bytes: Callable[[int], None],
         on_file: Callable[[], None],
         check: Callable[[], None],
@@ -98,6 +99,7 @@ class Links:
             RequestError: Of the first batch that failed: ``manifest-differs`` where a file is another one than in the
                 manifest, ``upload-differs`` where OMERO sees another one than this worker, ``repository-unavailable``.
         """
+        on_begin()
         work = self._begin(files, entries, receiver, on_bytes, check)
         root = self._shares[files.share.name]
         self.repository.link(

@@ -105,6 +105,23 @@ class Reporter:
         finally:
             self.took(phase, self._monotonic() - began)
 
+    @contextmanager
+    def phase_in_turn(self, phase: Phase) -> Iterator[Callable[[], None]]:
+        """As ``phase``, but from the first call of what it gives on: until then the request is queued."""
+        self.enter(Phase.QUEUED)
+        began: list[float] = []
+
+        def begin() -> None:
+            if not began:
+                began.append(self._monotonic())
+                self.enter(phase)
+
+        try:
+            yield begin
+        finally:
+            if began:
+                self.took(phase, self._monotonic() - began[0])
+
     def enter(self, phase: Phase) -> None:
         """Tell that a phase begins."""
         self._phase = phase

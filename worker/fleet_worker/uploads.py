@@ -72,6 +72,7 @@ class UploadPool:
         receiver: Receiver,
         *,
         limit: int | None,
+        on_begin: Callable[[], None],
         on_bytes: Callable[[int], None],
         on_file: Callable[[], None],
         check: Callable[[], None],
@@ -83,6 +84,7 @@ class UploadPool:
             entries: What to send.
             receiver: Where to.
             limit: At most this many files of this request in flight; None for the pool's own limit.
+            on_begin: Called from this thread when it is this request's turn, before each file.
             on_bytes: Called with the bytes of each piece that was sent, from any thread.
             on_file: Called after each file, from this thread.
             check: Called often, from any thread; raises when the attempt must stop.
@@ -94,7 +96,7 @@ class UploadPool:
         most = min(limit or self._limit, self._limit)
         with self._place(len(entries)) as place:
             transfer = _Transfer(files, receiver, on_bytes, check, self._slot, place, most)
-            hashes = self._run(transfer, enumerate(entries), most, on_file)
+            hashes = self._run(transfer, enumerate(entries), most, on_begin, on_file)
         return self._compared(transfer, entries, hashes)
 
     def _compared(
@@ -140,7 +142,7 @@ class UploadPool:
             on_bytes(-entry.size_bytes)
         with self._place(len(chosen)) as place:
             transfer = _Transfer(files, receiver, on_bytes, check, self._slot, place, ahead=0)
-            return self._run(transfer, chosen, self._limit, lambda: None)
+            return self._run(transfer, chosen, self._limit, _nothing, _nothing)
 
     @contextmanager
     def _place(self, files: int) -> Iterator[Place]:
@@ -158,6 +160,7 @@ class UploadPool:
         transfer: _Transfer,
         entries: Iterable[tuple[int, ManifestEntry]],
         most: int,
+        on_begin: Callable[[], None],
         on_file: Callable[[], None],
     ) -> dict[int, str]:
         hashes: dict[int, str] = {}
@@ -167,6 +170,7 @@ class UploadPool:
             while waiting or in_flight:
                 transfer.place.changed.clear()
                 while waiting and len(in_flight) < self._order.room(transfer.place, most):
+                    on_begin()
                     index, entry = waiting.popleft()
                     self._order.begin(transfer.place)
                     in_flight[self._submit(transfer, index, entry)] = index
@@ -188,6 +192,10 @@ class UploadPool:
             raise failure(Reason.DRAINING, "the worker stops: no file is begun any more") from error
         future.add_done_callback(lambda _: transfer.place.changed.set())
         return future
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class _GivenUp(Exception):

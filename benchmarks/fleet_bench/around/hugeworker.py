@@ -96,12 +96,13 @@ def transfer(request: ImportRequest, files: FilesHere) -> tuple[str, ...]:
         monotonic=time.monotonic,
     )
     try:
-        with reporter.phase(Phase.UPLOAD), OpenFiles(files.share) as opened:
+        with reporter.phase_in_turn(Phase.UPLOAD) as begin, OpenFiles(files.share) as opened:
             return pool.send(
                 opened,
                 files.entries,
                 StandIn(),
                 limit=None,
+                on_begin=begin,
                 on_bytes=reporter.add_bytes,
                 on_file=reporter.add_file,
                 check=_go_on,
