@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fleet_bench import registry, report
+from fleet_bench.countdown import Countdown
 from fleet_bench.model import Case, Effort
 from fleet_bench.smoke import CASE
 from fleet_bench.stage import Stage, open_stage
@@ -19,18 +22,22 @@ from fleet_bench.warming import warm_up
 from fleet_stack.console import StackError
 
 _FAILED = 1
+_MINUTE = 60.0
 _WRONG_USE = 2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--cases", default="", help="Comma separated beginnings of names.  [default: all]")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="Counted pairs of runs.")
+@click.option(
+    "--minutes", default=math.inf, type=click.FloatRange(1), help="All of it takes about so long.  [default: no limit]"
+)
 @click.option("--out", default=Path("build/bench.json"), show_default=True, type=click.Path(path_type=Path))
 @click.option("--smoke", is_flag=True, help="One short comparison; exit 1 when the fleet is slower.")
 @click.option("--quick", is_flag=True, help="Smaller sizes, to try the benchmark itself.")
 @click.option("--keep", is_flag=True, help="Use servers that an earlier --keep left, and leave them running.")
 def main(  # noqa: PLR0913  click passes each option by name
-    cases: str, runs: int, out: Path, *, smoke: bool, quick: bool, keep: bool
+    cases: str, runs: int, minutes: float, out: Path, *, smoke: bool, quick: bool, keep: bool
 ) -> None:
     """Measure cases, print their figures, and write them as JSON, beside those of other cases that are there.
 
@@ -48,7 +55,10 @@ def main(  # noqa: PLR0913  click passes each option by name
             if not smoke:
                 click.echo("warm-up: each side imports twice", err=True)
                 warm_up(stage, effort)
-            good = [measured(stage, case, effort, out, strict=smoke) for case in chosen]
+            clock = Countdown(time.monotonic() + minutes * _MINUTE, chosen)
+            good = [
+                measured(stage, case, replace(effort, seconds=seconds), out, strict=smoke) for case, seconds in clock
+            ]
     except StackError as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(_FAILED)

@@ -22,6 +22,8 @@ from fleet_bench.targets import WANTED
 from fleet_stack.fleet import Fleet
 
 Make = Callable[[Path, Effort], Sequence[Fileset]]
+_BEFORE_THE_FLOOR: Final = 0.75
+"""How much of a case's time its rounds may take where the floor is measured after them."""
 _LETTERS: Final = {"Screen": "-r", "Dataset": "-d"}
 
 
@@ -85,7 +87,8 @@ class Comparison:
     def rounds(self, stage: Stage, effort: Effort) -> Rounds:
         """What both sides import in turn; less of the same to warm up."""
         warm = self.make(stage.share, replace(effort, quick=True))
-        return Rounds(warm, self.make(stage.share, effort), effort.runs, self.budget_seconds)
+        share = _BEFORE_THE_FLOOR if self.floor else 1.0
+        return Rounds(warm, self.make(stage.share, effort), effort.runs, self.budget_seconds, effort.seconds * share)
 
     def sides(self, stage: Stage, running: contextlib.ExitStack) -> dict[str, Import]:
         """How each side imports; the workers of the fleet run until the stack is left."""

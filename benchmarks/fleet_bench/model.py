@@ -5,6 +5,7 @@ All of it is frozen, and goes to and from JSON through pydantic.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,10 +160,12 @@ class Effort:
     Attributes:
         runs: Counted pairs of runs, or counted repetitions.
         quick: Whether sizes and counts are cut, to try the benchmark itself.
+        seconds: What is left of the whole time for this case: after its first pair none is begun that would not fit.
     """
 
     runs: int = 5
     quick: bool = False
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +174,13 @@ class Case:
 
     Attributes:
         measure: Does it, warm-up included, on a stage that is up and without workers.
+        minutes: What all of it takes on 2 cores, more or less; the time of the whole command is shared out by it.
     """
 
     name: str
     title: str
     measure: Callable[[Stage, Effort], Result]
+    minutes: float = 1.0
 
     def run(self, stage: Stage, effort: Effort) -> Result:
         """Measure it."""

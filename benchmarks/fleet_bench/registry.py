@@ -1,4 +1,7 @@
-"""All cases by name, in the order in which they are measured. Plain data."""
+"""All cases by name, in the order in which they are measured. Plain data.
+
+First those that take as long as they take, last those whose rounds take longest: they share what is left of the time.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from fleet_bench.cases import best, big, inplace, latency, many, plate, singles
 from fleet_bench.model import Case
 
 CASES: Final[tuple[Case, ...]] = (
+    *around.CASES,
     *many.CASES,
     *best.CASES,
-    *plate.CASES,
+    *latency.CASES,
     *singles.CASES,
     *big.CASES,
     *inplace.CASES,
-    *latency.CASES,
-    *around.CASES,
+    *plate.CASES,
 )
 
 

@@ -5,6 +5,7 @@ Threading: one thread. The order changes from round to round, so that no side al
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ class Rounds:
         made: For all others.
         count: How many rounds.
         budget_seconds: Fewer rounds, but three, where they take longer.
+        seconds: Fewer rounds, but one, where they would take longer than that with the warm-up.
     """
 
     warm: Sequence[Fileset]
     made: Sequence[Fileset]
     count: int
     budget_seconds: float
+    seconds: float = math.inf
 
 
 def alternate(
@@ -51,14 +54,21 @@ def alternate(
         tell: Told of every round.
         monotonic: The clock.
     """
+    last = monotonic() + rounds.seconds
     for side in sides.values():
         side(rounds.warm)
-    deadline = monotonic() + rounds.budget_seconds
+    began = monotonic()
     pairs: list[Pair] = []
-    while len(pairs) < rounds.count and (len(pairs) < LEAST_PAIRS or monotonic() < deadline):
+    while not pairs or _another(rounds, len(pairs), monotonic() - began, last - monotonic()):
         pairs.append(_round(sides, rounds.made, turned=bool(len(pairs) % 2)))
         tell(f"round {len(pairs)}: {pairs[-1]}")
     return tuple(pairs)
+
+
+def _another(rounds: Rounds, done: int, took_seconds: float, left_seconds: float) -> bool:
+    """Whether one more round is wanted and fits."""
+    wanted = done < rounds.count and (done < LEAST_PAIRS or took_seconds < rounds.budget_seconds)
+    return wanted and took_seconds / done <= left_seconds
 
 
 def _round(sides: Mapping[str, Import], made: Sequence[Fileset], *, turned: bool) -> Pair:

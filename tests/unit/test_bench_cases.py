@@ -23,7 +23,7 @@ def test_cases_are_chosen_by_the_beginning_of_their_names() -> None:
 
 
 def test_an_unknown_case_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="no case begins with many-5x5: there are many-1x1"):
+    with pytest.raises(ValueError, match="no case begins with many-5x5: there are around-rest"):
         registry.chosen("many-5x5")
 
 

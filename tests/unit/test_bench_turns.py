@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_no_round_is_begun_when_the_time_is_up_but_three_are_measured(sides: dic
 
 def test_fewer_than_three_rounds_are_measured_where_fewer_are_wanted(sides: dict[str, Import]) -> None:
     assert len(alternate(sides, rounds(1, 0.0))) == 1
+
+
+@pytest.mark.parametrize(("seconds", "measured"), [(0, 1), (59, 1), (60, 2), (99, 3), (100, 4), (1000, 9)], ids=str)
+def test_no_round_is_begun_that_would_not_fit_but_one_is_measured(
+    sides: dict[str, Import], called: list[str], seconds: int, measured: int
+) -> None:
+    """Each run takes ten seconds: the warm-up twenty, and every round as much."""
+    wanted = replace(rounds(9, 1000.0), seconds=seconds)
+    assert len(alternate(sides, wanted, monotonic=lambda: 10.0 * len(called))) == measured
 
 
 def test_ratios_are_made_pair_by_pair() -> None:

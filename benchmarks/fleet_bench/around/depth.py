@@ -102,4 +102,4 @@ def _ends(fleet: Fleet) -> Iterator[tuple[Publisher, LaneSource]]:
         link.stop(_SECONDS)
 
 
-CASE: Final = Case(NAME, _TITLE, measure)
+CASE: Final = Case(NAME, _TITLE, measure, minutes=2)

@@ -108,4 +108,4 @@ def first_times(lines: Iterable[Line]) -> Mapping[str, Mapping[str, float]]:
     return found
 
 
-CASE: Final = Case(NAME, _TITLE, measure)
+CASE: Final = Case(NAME, _TITLE, measure, minutes=1.5)

@@ -118,4 +118,4 @@ def request_for(folder: Path, share: Path) -> bytes:
     return encode(prepare(folder, shares, order, lambda: datetime.now(UTC)).request)
 
 
-CASE: Final = Case(NAME, _TITLE, measure)
+CASE: Final = Case(NAME, _TITLE, measure, minutes=4)

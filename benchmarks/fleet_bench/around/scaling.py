@@ -155,4 +155,4 @@ def _asking(stage: Stage) -> Iterator[Callable[[], Any]]:
         yield lambda: gateway.getObject("Dataset", dataset)
 
 
-CASE: Final = Case(NAME, _TITLE, measure)
+CASE: Final = Case(NAME, _TITLE, measure, minutes=6)

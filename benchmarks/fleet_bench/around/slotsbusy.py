@@ -128,4 +128,4 @@ def _spans(lines: Iterable[Line], end: float) -> Iterator[tuple[float, int]]:
 
 _STEPS: Final = {TAKEN: 1, GIVEN_BACK: -1}
 
-CASE: Final = Case(NAME, _TITLE, measure)
+CASE: Final = Case(NAME, _TITLE, measure, minutes=3)

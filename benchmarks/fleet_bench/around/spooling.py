@@ -106,4 +106,4 @@ def requests(count: int) -> list[ImportRequest]:
     ]
 
 
-CASE: Final = Case(NAME, _TITLE, measure)
+CASE: Final = Case(NAME, _TITLE, measure, minutes=0.7)

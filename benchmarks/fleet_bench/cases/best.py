@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from fleet_bench.cases import many
@@ -24,6 +26,7 @@ _IMPORTER: Final = "importer"
 
 
 def _measure(stage: Stage, effort: Effort) -> Result:
+    began = time.monotonic()
     made = BEST.make(stage.share, effort)
     swept = {side: {setting: _once(stage, made, side, setting) for setting in SETTINGS} for side in (_FLEET, _IMPORTER)}
     best = {side: min(seconds, key=lambda setting: seconds[setting]) for side, seconds in swept.items()}
@@ -32,7 +35,8 @@ def _measure(stage: Stage, effort: Effort) -> Result:
             _FLEET: BEST.at(best[_FLEET]).fleet(stage, running),
             _IMPORTER: BEST.at(best[_IMPORTER]).importer(stage),
         }
-        pairs = alternate(sides, BEST.rounds(stage, effort), stage.tell)
+        left = replace(effort, seconds=effort.seconds - (time.monotonic() - began))
+        pairs = alternate(sides, BEST.rounds(stage, left), stage.tell)
     return Result(
         case=BEST.name,
         title=BEST.title,
@@ -63,4 +67,4 @@ def _told(seconds: Mapping[int, float], best: int) -> str:
     return f"{told}; best {best}x{best}"
 
 
-CASES: Final = (Case(BEST.name, BEST.title, _measure),)
+CASES: Final = (Case(BEST.name, BEST.title, _measure, minutes=6),)

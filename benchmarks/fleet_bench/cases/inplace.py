@@ -36,4 +36,4 @@ def _comparison(name: str, algorithm: str) -> Comparison:
 
 
 _ALL: Final = (_comparison("in-place-size", "File-Size-64"), _comparison("in-place-sha1", "SHA1-160"))
-CASES: Final = tuple(Case(one.name, one.title, one.measure) for one in _ALL)
+CASES: Final = tuple(Case(one.name, one.title, one.measure, minutes=4) for one in _ALL)

@@ -51,4 +51,4 @@ def _measure(stage: Stage, effort: Effort) -> Result:
         return replace(LATENCY, port=port).measure(stage, effort)
 
 
-CASES: Final = (Case(LATENCY.name, LATENCY.title, _measure),)
+CASES: Final = (Case(LATENCY.name, LATENCY.title, _measure, minutes=3.5),)

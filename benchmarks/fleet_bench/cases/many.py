@@ -22,4 +22,4 @@ def make(share: Path, effort: Effort) -> Sequence[Fileset]:
 
 ONE: Final = Comparison("many-1x1", f"{WHAT}, one upload, one fileset at a time", make, "Screen", 1, 1)
 FOUR: Final = Comparison("many-4x4", f"{WHAT}, 4 uploads, 4 filesets", make, "Screen", 4, 4, plain=True)
-CASES: Final = tuple(Case(one.name, one.title, one.measure) for one in (ONE, FOUR))
+CASES: Final = tuple(Case(one.name, one.title, one.measure, minutes=5) for one in (ONE, FOUR))
