@@ -40,14 +40,14 @@ _LIVE = f"""
             select u.id from FilesetJobLink j, UploadJob u
             where j.parent = f and j.child = u and u.status.value = 'Finished'
         ) or exists (select b.id from MapAnnotation b join b.mapValue v where b = a and v.name = '{STARTING}')
-    ) order by f.id
+    )
 """  # noqa: S608  as above
 _BY_BATCH = f"""
-    select mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
+    select l.id, mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
     where a.ns = :ns and mv.name = 'request_id' and {OWN} and a.id in (
         select b.id from MapAnnotation b join b.mapValue bv
         where b.ns = :ns and bv.name in ('batch', 'batch_id') and bv.value = :batch
-    ) order by l.id
+    )
 """  # noqa: S608  as above
 # One query: each is a round trip to the server and a transaction in it, and one sees everything at one moment.
 # Divided, not multiplied: the product of two large sides would overflow the database's integer.
@@ -84,7 +84,8 @@ def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
         connection: Whose rights apply.
         batch: Name or id of the batch.
     """
-    return tuple(row[0] for row in pages(connection, _WHAT, _BY_BATCH, {"ns": NAMESPACE, "batch": batch}))
+    values = {"ns": NAMESPACE, "batch": batch}
+    return tuple(row[1] for row in pages(connection, _WHAT, _BY_BATCH, values, key="l.id"))
 
 
 def running(connection: Connection) -> tuple[FilesetState, ...]:

@@ -31,7 +31,7 @@ _ADVICE: Final = "compare in_place.shares with what OMERO.server has mounted and
 
 _FILES = """
     select o.id, o.path, o.name, o.hash, f.templatePrefix from FilesetEntry e join e.originalFile o join e.fileset f
-    where f.id = :id and o.id > :after order by o.id
+    where f.id = :id
 """
 _OBJECTS = "select o from OriginalFile o where o.id in (:ids)"
 
@@ -55,7 +55,7 @@ class FilesInPlace:
         Raises:
             Transient: ``import-interrupted`` where they are not those that were registered: somebody deleted them.
         """
-        listed = list(pages(self._connection, self._what, _FILES, {"id": self._fileset_id}))
+        listed = list(pages(self._connection, self._what, _FILES, {"id": self._fileset_id}, key="o.id"))
         prefix = str(listed[0][4] or "").strip("/") + "/" if listed else ""
         held = [HeldFile(int(row[0]), f"{row[1]}{row[2]}".lstrip("/"), row[3]) for row in listed]
         return paired(self._spec, prefix, held)

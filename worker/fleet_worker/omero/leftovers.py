@@ -36,9 +36,9 @@ _LOG = structlog.get_logger(__name__)
 _WITHOUT_RESULT = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
-    where a.ns = :ns and s.closed is not null and s.sudoer.id = :account and {OWN} and f.id > :after and not exists (
+    where a.ns = :ns and s.closed is not null and s.sudoer.id = :account and {OWN} and not exists (
         select m.id from MapAnnotation m join m.mapValue mv where m.id = a.id and mv.name = :result
-    ) order by f.id
+    )
 """  # noqa: S608  HQL, put together from constants only; values travel as parameters
 _FOLDERS = """
     select o.id, o.path, o.name, w.id, w.omeName, g.id, g.name, e.time from OriginalFile o
@@ -46,7 +46,7 @@ _FOLDERS = """
     where o.mimetype = 'Directory' and o.repo = :repository and o.name like '__-__-__.___'
     and s.sudoer.id = :account and s.closed is not null
     and not exists (select f.id from Fileset f where f.templatePrefix = o.path || o.name || '/')
-    order by o.id
+    order by o.id + 0
 """
 # In both directions: a folder inside an import may be named like a time of day, too.
 _IN_USE = """
@@ -58,7 +58,7 @@ _IN_USE = """
 def unfinished(connection: Connection) -> tuple[FilesetState, ...]:
     """The fleet's filesets, lowest id first, that nobody will finish: not uploaded or half imported, session closed."""
     values: dict[str, Value] = {"ns": NAMESPACE, "result": RESULT, "account": _account(connection)}
-    found = list(pages(connection, _WHAT, _WITHOUT_RESULT, values))
+    found = list(pages(connection, _WHAT, _WITHOUT_RESULT, values, key="f.id"))
     states = (state for part in _parts(found) for state in load_states(connection, part))
     return tuple(state for state in states if is_unfinished(state))
 

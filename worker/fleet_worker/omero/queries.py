@@ -46,18 +46,24 @@ def rows(
     return [tuple(omero.rtypes.unwrap(column) for column in row) for row in found]
 
 
-def pages(connection: Connection, what: str, hql: str, values: Mapping[str, Value]) -> Iterator[Row]:
-    """All rows, page by page.
+def pages(connection: Connection, what: str, hql: str, values: Mapping[str, Value], *, key: str) -> Iterator[Row]:
+    """All rows, page by page, in the order of their ids.
+
+    Ids are compared and ordered as sums, which no index of the database knows. The limit is a parameter, and from the
+    fifth time on PostgreSQL plans for any value of it: it walked through the index of everybody's files, for a limit
+    that was never reached, to find the hundred files of one fileset (docs/explanation/performance-tried.md).
 
     Args:
         connection: Whose rights apply.
         what: The work, for error texts.
-        hql: Selects a unique id first, has ``> :after`` on it, and ends with ``order by`` it.
-        values: Parameters besides ``after``.
+        hql: Selects a unique id first, and ends within its conditions.
+        values: Its parameters.
+        key: That id, as in ``o.id``.
     """
+    paged = f"{hql} and {key} + 0 > :after order by {key} + 0"
     after = -1
     while True:
-        page = rows(connection, what, hql, {**values, "after": after})
+        page = rows(connection, what, paged, {**values, "after": after})
         yield from page
         if len(page) < PAGE_ROWS:
             return

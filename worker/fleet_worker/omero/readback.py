@@ -14,15 +14,15 @@ from fleet_worker.omero.queries import Row, pages, rows
 
 _FILES = """
     select e.id, f.templatePrefix, o.id, o.path, o.name, o.size, o.hash, e.clientPath
-    from FilesetEntry e join e.originalFile o join e.fileset f where f.id = :id and e.id > :after order by e.id
+    from FilesetEntry e join e.originalFile o join e.fileset f where f.id = :id
 """
 _IMAGES = """
     select i.id, i.name, i.series, p.id, t.value, p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT
-    from Pixels p join p.image i join p.pixelsType t where i.fileset.id = :id and i.id > :after order by i.id
+    from Pixels p join p.image i join p.pixelsType t where i.fileset.id = :id
 """
 _FIELDS = """
     select ws.id, i.id, i.series, w.id, w.row, w.column, w.plate.id from WellSample ws join ws.image i join ws.well w
-    where i.fileset.id = :id and ws.id > :after order by ws.id
+    where i.fileset.id = :id
 """
 _PLATES = """
     select p.id, p.name, p.rows, p.columns, l.parent.id from Plate p left join p.screenLinks l where p.id in (:ids)
@@ -42,14 +42,14 @@ def read_back(connection: Connection, fileset_id: int) -> ImportedFacts:
     """
     what = f"the verification of fileset {fileset_id}"
     values = {"id": fileset_id}
-    entries = list(pages(connection, what, _FILES, values))
+    entries = list(pages(connection, what, _FILES, values, key="e.id"))
     if not entries:
         raise failure(Reason.IMPORT_INTERRUPTED, f"fileset {fileset_id} is gone: somebody deleted it")
-    images = [ImageFacts(*row) for row in pages(connection, what, _IMAGES, values)]
+    images = [ImageFacts(*row) for row in pages(connection, what, _IMAGES, values, key="i.id")]
     return ImportedFacts(
         fileset_id=fileset_id,
         files=_files(entries),
-        plates=_plates(connection, what, list(pages(connection, what, _FIELDS, values))),
+        plates=_plates(connection, what, list(pages(connection, what, _FIELDS, values, key="ws.id"))),
         images=tuple(sorted(images, key=lambda image: (image.series, image.id))),
         dataset_images={row[0]: row[1] for row in rows(connection, what, _DATASETS, values)},
     )
