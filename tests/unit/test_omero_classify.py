@@ -31,6 +31,10 @@ CALLS = [
     (omero.SessionTimeoutException(), Reason.SESSION_LOST),
     (omero.SecurityViolation(), Reason.OMERO_REFUSED),
     (omero.SecurityViolation(message="User 3 is not a member of group 3"), Reason.OWNER_NOT_IN_GROUP),
+    (
+        omero.SecurityViolation(message="Setting the x value is not permitted without a secure server token!"),
+        Reason.IMPORT_INTERRUPTED,
+    ),
     (omero.SecurityViolation(message="Group sudo is not permitted for user"), Reason.OMERO_LOGIN_REFUSED),
     (omero.FilePathNamingException(), Reason.NAME_REFUSED),
     (omero.ChecksumValidationException(), Reason.UPLOAD_DIFFERS),

@@ -84,6 +84,8 @@ CALL_TEXTS: Final[tuple[tuple[str, Reason], ...]] = (
     ("Cannot find path. Deleted?", Reason.IMPORT_INTERRUPTED),
     # A worker that slept meets it after another one has deleted its fileset.
     ("(No such file or directory)", Reason.IMPORT_INTERRUPTED),
+    # The server has spoiled its own context of one import, see `Opening`; a new one has a new context.
+    ("without a secure server token", Reason.IMPORT_INTERRUPTED),
     ("No space left on device", Reason.OMERO_FULL),
     ("Disk quota exceeded", Reason.OMERO_FULL),
     ("This instance is read-only", Reason.OMERO_READ_ONLY),
