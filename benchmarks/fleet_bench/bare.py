@@ -60,10 +60,17 @@ class AtOnce:
 
 
 @contextlib.contextmanager
-def logged_in(stage: Stage, *, secure: bool = True, user: str = USER) -> Iterator[Any]:
-    """An ``omero.client`` of an ordinary user, over verified TLS or over plain TCP."""
+def logged_in(stage: Stage, *, secure: bool = True, user: str = USER, port: int = 0) -> Iterator[Any]:
+    """An ``omero.client`` of an ordinary user, over verified TLS or over plain TCP.
+
+    Args:
+        stage: With the server.
+        secure: Whether what follows the login travels over TLS.
+        user: Who.
+        port: Where the server's TLS door is to be found; 0 for where it is.
+    """
     description = stage.description.omero
-    client = omero.client(pmap=properties(description.ssl_port, description.ca_file))
+    client = omero.client(pmap=properties(port or description.ssl_port, description.ca_file))
     try:
         client.createSession(user, stage.password(user))
         if secure:

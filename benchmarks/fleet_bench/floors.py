@@ -29,6 +29,7 @@ class Bounds:
         uploads: Files in flight, as many as in the comparison.
         imports: Imports in the server at once.
         raw_bytes: Written raw, too, where it is not 0.
+        port: Where the server's TLS door is found, as in the comparison; 0 for where it is.
     """
 
     filesets: Sequence[Fileset]
@@ -36,6 +37,7 @@ class Bounds:
     uploads: int
     imports: int
     raw_bytes: int = 0
+    port: int = 0
 
 
 def measure(stage: Stage, bounds: Bounds, pairs: Sequence[Pair], rounds: int = _ROUNDS) -> tuple[Floor, ...]:
@@ -55,7 +57,7 @@ def _bare(stage: Stage, bounds: Bounds, rounds: int) -> list[Bare]:
     """The comparison has warmed the server up."""
     hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
     done: list[Bare] = []
-    with bare.logged_in(stage) as client:
+    with bare.logged_in(stage, port=bounds.port) as client:
         while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
             done.append(bare.run(client, hashed, bounds.target, uploads=bounds.uploads, imports=bounds.imports))
     return done
@@ -67,7 +69,7 @@ def _at_once(stage: Stage, bounds: Bounds, rounds: int, fleets: tuple[float, flo
         return
     hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
     settings = {"uploads": bounds.uploads, "imports": bounds.imports}
-    with bare.logged_in(stage) as client:
+    with bare.logged_in(stage, port=bounds.port) as client:
         done: list[AtOnce] = []
         while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
             done.append(bare.run_at_once(client, hashed, bounds.target, **settings))

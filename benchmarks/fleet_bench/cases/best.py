@@ -18,9 +18,7 @@ from fleet_bench.targets import WANTED
 
 SETTINGS: Final = (2, 4, 8, 16)
 """Files in flight, and as many filesets at once."""
-BEST: Final = Comparison(
-    "many-best", f"{many.WHAT}, each side at its own best setting", many.make, "Screen", 4, 4, floor=False
-)
+BEST: Final = Comparison("many-best", f"{many.WHAT}, each side at its own best setting", many.make, "Screen", 4, 4)
 _FLEET: Final = "fleet"
 _IMPORTER: Final = "importer"
 
@@ -42,6 +40,7 @@ def _measure(stage: Stage, effort: Effort) -> Result:
         title=BEST.title,
         figures=figures(pairs, WANTED[BEST.name]),
         pairs=pairs,
+        floors=BEST.at(best[_FLEET]).floors(stage, made, pairs),
         curves=tuple(_curve(side, seconds) for side, seconds in swept.items()),
         notes=tuple(f"sweep of the {side}: {_told(seconds, best[side])}" for side, seconds in swept.items()),
     )

@@ -24,7 +24,6 @@ LATENCY: Final = Comparison(
     "Screen",
     uploads=8,
     filesets=8,
-    floor=False,
 )
 
 

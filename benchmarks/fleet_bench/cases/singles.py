@@ -39,7 +39,6 @@ ONE_BY_ONE: Final = Comparison(
     uploads=4,
     filesets=4,
     one_by_one=True,
-    floor=False,
     budget_seconds=200,
 )
 CASES: Final = tuple(Case(one.name, one.title, one.measure, minutes=7.5) for one in (TOGETHER, ONE_BY_ONE))
