@@ -14,7 +14,7 @@ SOAK_REQUESTS ?= 300
 SOAK_SEED ?=
 BENCH_CASES ?=
 RUNS ?= 5
-MINUTES ?= 55
+MINUTES ?= 45
 INSTALLED := $(VENV)/.installed
 # Where omero-py puts its temporary files, otherwise below the home folder; it wants the folder to exist.
 export OMERO_TMPDIR := $(CURDIR)/build/omero-tmp
@@ -49,7 +49,7 @@ kube-test: install ## install the chart into a real API server (its programs are
 	$(BIN)/python -m pytest tests/kube
 
 .PHONY: bench
-bench: install ## measure the fleet beside OMERO's importer, within an hour (BENCH_CASES=many-4x4,big RUNS=5 MINUTES=55)
+bench: install ## measure the fleet beside OMERO's importer, within an hour (BENCH_CASES=many-4x4,big RUNS=5 MINUTES=45)
 	PYTHONPATH=benchmarks $(BIN)/python -m fleet_bench --runs $(RUNS) --minutes $(MINUTES) $(if $(BENCH_CASES),--cases $(BENCH_CASES))
 	PYTHONPATH=benchmarks $(BIN)/python -m fleet_bench.pages
 	$(if $(BENCH_CASES),,$(BIN)/python benchmarks/listing.py)
