@@ -12,7 +12,7 @@ import socket
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import pydantic
 from pydantic import Field, PositiveInt, SecretStr
@@ -34,6 +34,7 @@ WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(?:/[^\s@]*)?$")]
 
 
 class _Account(Group):
+    service: ClassVar[str]
     user: str = ""
     """Name of the account."""
     password: SecretStr | None = None
@@ -50,16 +51,25 @@ class _Account(Group):
         if self.password is not None:
             return self.password
         if self.password_file is None:
-            raise UsageError(f"no password for the account {self.user!r}: set password_file in the settings")
+            raise UsageError(self._missing())
         try:
             return SecretStr(self.password_file.read_text(encoding="utf-8").rstrip())
         except OSError as error:
             raise UsageError(f"the password of the account {self.user!r} cannot be read: {error}") from error
 
+    def _missing(self) -> str:
+        if self.user:
+            return f"no password for the account {self.user!r}: set {self.service}.password_file in the settings"
+        return (
+            f"no account of {self.service} is set: name a settings file with --config or {CONFIG_VARIABLE}, with "
+            f"{self.service}.user and {self.service}.password_file in it"
+        )
+
 
 class BrokerSettings(_Account):
     """How to reach RabbitMQ."""
 
+    service = "broker"
     host: str = "localhost"
     """Host name; with TLS it must be one that the broker's certificate names."""
     port: Port = 5671
@@ -79,6 +89,7 @@ class BrokerSettings(_Account):
 class OmeroSettings(_Account):
     """How to reach OMERO.server, and how much of it the fleet may use."""
 
+    service = "omero"
     host: str = "localhost"
     """Host name of the server or its load balancer."""
     port: Port = 4064

@@ -149,5 +149,5 @@ def test_a_rebuilt_result_counts_what_omero_holds() -> None:
 
 def test_without_a_password_nothing_is_asked() -> None:
     """The text names the account."""
-    with pytest.raises(UsageError, match="no password for the account"), open_verifier(Settings()):
+    with pytest.raises(UsageError, match="no account of omero is set"), open_verifier(Settings()):
         pass

@@ -248,8 +248,14 @@ def test_a_password_from_the_environment_wins(tmp_path: Path, monkeypatch: pytes
 
 def test_a_missing_password_says_what_to_set() -> None:
     """And for which account."""
-    with pytest.raises(UsageError, match="no password for the account 'worker': set password_file"):
+    with pytest.raises(UsageError, match=r"no password for the account 'worker': set broker\.password_file"):
         BrokerSettings(user="worker").read_password()
+
+
+def test_without_any_settings_people_learn_how_to_name_them() -> None:
+    """The first command that a newcomer tries knows no account at all."""
+    with pytest.raises(UsageError, match=r"name a settings file with --config.*broker\.user and broker\.password_file"):
+        BrokerSettings().read_password()
 
 
 def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_without_a_password_it_says_what_to_set(
     monkeypatch.delenv("OMERO_FLEET_BROKER__PASSWORD")
     call = submit(submit.file("a.tif"))
     assert (call.code, broker.steps) == (Exit.USAGE, [])
-    assert "no password for the account 'phenix1': set password_file" in call.err
+    assert "no password for the account 'phenix1': set broker.password_file" in call.err
 
 
 @pytest.mark.parametrize("option", ["--target", "--user", "--group"])
