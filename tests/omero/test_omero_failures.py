@@ -15,6 +15,7 @@ from fleet_stack.layout import Layout
 from fleet_stack.omero.part import OmeroPart
 from fleet_stack.plates import PlateSpec, make_plate
 from fleet_stack.plates import tiff as write_tiff
+from fleet_worker.annotations import FAILED, RESULT
 from fleet_worker.omero import deletion
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.facts import ChecksumsDiffer
@@ -239,6 +240,17 @@ class TestWaiting:
             assert gateway.running_imports() == 1
         assert gateway.running_imports() == 0
 
+    def test_what_has_its_result_counts_no_more_though_its_session_is_open(
+        self, gateway: Gateway, share: Path, tif: Path
+    ) -> None:
+        """Sessions are kept for the next request; the facts of all that they imported would be asked for every time."""
+        with gateway.sudo("alice", "screening") as session:
+            registered = session.register(spec_of(share, [tif]))
+            session.announce(registered.fileset_id)
+            assert gateway.running_imports() == 1
+            session.annotate(registered.fileset_id, {RESULT: FAILED}, {})
+            assert gateway.running_imports() == 0
+
     def test_stop_stops_waiting(self, alice: OwnerSession, gateway: Gateway, share: Path, tif: Path) -> None:
         """At the next look, which comes every second."""
         spec = spec_of(share, [tif])
@@ -328,6 +340,7 @@ class TestDebris:
             assert all(folder.is_dir() for folder in folders.values())
             session.delete_fileset(second.fileset_id)
             assert [state.id for state in gateway.find_filesets(winner.request_id)] == [first.fileset_id]
+            assert gateway.find_filesets(winner.request_id, besides=first.fileset_id) == ()
             assert len(session.verify(first.fileset_id).plates) == 1
         assert [folder.is_dir() for folder in folders.values()] == [True, False]
 

@@ -86,11 +86,11 @@ class FakeOmero:
         self.journal.write("check owner")
         return OwnerIds(user, ALICE.user_id, group, ALICE.group_id)
 
-    def find_filesets(self, request_id: str) -> tuple[FilesetState, ...]:
-        """All that there are."""
+    def find_filesets(self, request_id: str, *, besides: int = 0) -> tuple[FilesetState, ...]:
+        """All that there are, but for one."""
         assert len(request_id) == 36
         self.journal.write("find")
-        return tuple(self.filesets)
+        return tuple(state for state in self.filesets if state.id != besides)
 
     def running_imports(self, *, besides: int = 0) -> int:
         """How many the server is at."""

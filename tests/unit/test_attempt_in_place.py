@@ -33,9 +33,15 @@ class FakeLinks:
         return share == self.share
 
     def send(
-        self, *_: object, on_bytes: Callable[[int], None], on_file: Callable[[], None], **_others: object
+        self,
+        *_: object,
+        on_begin: Callable[[], None],
+        on_bytes: Callable[[int], None],
+        on_file: Callable[[], None],
+        **_others: object,
     ) -> tuple[str, ...]:
         """The one file; its hash is its content, as for an upload."""
+        on_begin()
         self.journal.write("link")
         on_bytes(len(CONTENT))
         on_file()

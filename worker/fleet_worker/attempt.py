@@ -209,7 +209,8 @@ class Attempt:
 
     def _elect(self, session: OwnerSession, owner: OwnerIds, fileset_id: int, *, complete: bool) -> None:
         """Ask OMERO who else imports this request: a call of a killed worker may have landed meanwhile."""
-        election = elect(self._look(), owner, fileset_id, complete=complete)
+        rivals = self._parts.gateway.find_filesets(self._id, besides=fileset_id)
+        election = elect(rivals, owner, fileset_id, complete=complete)
         if election.winner != fileset_id:
             raise failure(Reason.ELECTION_LOST, f"Fileset:{election.winner} was there before Fileset:{fileset_id}")
         for debris in election.debris:

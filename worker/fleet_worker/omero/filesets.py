@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from fleet_worker.annotations import RESULT
 from fleet_worker.omero.connection import Connection
 from fleet_worker.omero.queries import Row, pages, rows
 from fleet_worker.omero.state import STARTING, FilesetState, counts
@@ -40,7 +41,7 @@ _LIVE = f"""
             select u.id from FilesetJobLink j, UploadJob u
             where j.parent = f and j.child = u and u.status.value = 'Finished'
         ) or exists (select b.id from MapAnnotation b join b.mapValue v where b = a and v.name = '{STARTING}')
-    )
+    ) and not exists (select m.id from MapAnnotation m join m.mapValue mv where m.id = a.id and mv.name = :result)
 """  # noqa: S608  as above
 _BY_BATCH = f"""
     select l.id, mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv
@@ -71,10 +72,18 @@ _ANNOTATED = """
 """
 
 
-def find_filesets(connection: Connection, request_id: str) -> tuple[FilesetState, ...]:
-    """All filesets that carry the request id, lowest id first, of any owner and group that the session may read."""
+def find_filesets(connection: Connection, request_id: str, *, besides: int = 0) -> tuple[FilesetState, ...]:
+    """All filesets that carry the request id, lowest id first, of any owner and group that the session may read.
+
+    Args:
+        connection: Whose rights apply.
+        request_id: Of the request.
+        besides: A fileset that is left out. Mostly there is no other, and then its facts need not be asked for.
+    """
     found = rows(connection, _WHAT, _BY_REQUEST, {"ns": NAMESPACE, "request": request_id})
-    return _states(connection, _by_fileset(found))
+    told = _by_fileset(found)
+    told.pop(besides, None)
+    return _states(connection, told)
 
 
 def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
@@ -91,9 +100,10 @@ def find_requests(connection: Connection, batch: str) -> tuple[str, ...]:
 def running(connection: Connection) -> tuple[FilesetState, ...]:
     """The filesets of the fleet that the server is importing, has still to import, or is about to be told to import.
 
-    Those that are being uploaded are left out by the first query already: often it is the only one.
+    Those that are being uploaded, or have their result, are left out by the first query already: often it is the only
+    one. The session of what has its result may be open for minutes, for the next requests of its owner.
     """
-    found = rows(connection, _WHAT, _LIVE, {"ns": NAMESPACE})
+    found = rows(connection, _WHAT, _LIVE, {"ns": NAMESPACE, "result": RESULT})
     states = load_states(connection, found)
     return tuple(state for state in states if counts(state))
 

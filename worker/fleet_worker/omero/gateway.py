@@ -147,9 +147,9 @@ class Gateway:
         """The ids of an ordinary user and a group that the user is in; refuses everybody else, see `owners`."""
         return self._call(lambda connection: owners.check_owner(connection, user, group))
 
-    def find_filesets(self, request_id: str) -> tuple[FilesetState, ...]:
-        """What earlier attempts left, lowest fileset id first; of any owner: compare owner and group before use."""
-        return self._call(lambda connection: filesets.find_filesets(connection, request_id))
+    def find_filesets(self, request_id: str, *, besides: int = 0) -> tuple[FilesetState, ...]:
+        """What attempts left, lowest id first, but for one; of any owner: compare owner and group before use."""
+        return self._call(lambda connection: filesets.find_filesets(connection, request_id, besides=besides))
 
     def find_requests(self, batch: str) -> tuple[str, ...]:
         """The request ids of all verified filesets of a batch, given by its name or id."""
