@@ -26,6 +26,10 @@ _WHAT = "the look-up of filesets"
 
 OWN: Final = "l.details.owner.id = f.details.owner.id and a.details.owner.id = f.details.owner.id"
 """A condition on fileset f, its link l and annotation a: whoever owns the fileset made both."""
+UNSETTLED: Final = (
+    "not exists (select m.id from MapAnnotation m join m.mapValue mv where m.id = a.id and mv.name = :result)"
+)
+"""A condition on annotation a: no worker has written yet what became of the import."""
 _BY_REQUEST = f"""
     select f.id, v.name, v.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue v
     where {OWN} and a.id in (
@@ -41,7 +45,7 @@ _LIVE = f"""
             select u.id from FilesetJobLink j, UploadJob u
             where j.parent = f and j.child = u and u.status.value = 'Finished'
         ) or exists (select b.id from MapAnnotation b join b.mapValue v where b = a and v.name = '{STARTING}')
-    ) and not exists (select m.id from MapAnnotation m join m.mapValue mv where m.id = a.id and mv.name = :result)
+    ) and {UNSETTLED}
 """  # noqa: S608  as above
 _BY_BATCH = f"""
     select l.id, mv.value from FilesetAnnotationLink l join l.parent f join l.child a join a.mapValue mv

@@ -16,7 +16,7 @@ import structlog
 
 from fleet_worker.annotations import RESULT
 from fleet_worker.omero.connection import Connection
-from fleet_worker.omero.filesets import NAMESPACE, OWN, load_states
+from fleet_worker.omero.filesets import NAMESPACE, OWN, UNSETTLED, load_states
 from fleet_worker.omero.queries import Row, Value, pages, rows
 from fleet_worker.omero.serverfacts import LostFolder
 from fleet_worker.omero.state import FilesetState, State, classify
@@ -36,10 +36,9 @@ _LOG = structlog.get_logger(__name__)
 _WITHOUT_RESULT = f"""
     select f.id, a.id from FilesetAnnotationLink l join l.parent f join l.child a
     join f.details.creationEvent e join e.session s
-    where a.ns = :ns and s.closed is not null and s.sudoer.id = :account and {OWN} and not exists (
-        select m.id from MapAnnotation m join m.mapValue mv where m.id = a.id and mv.name = :result
-    )
+    where a.ns = :ns and s.closed is not null and s.sudoer.id = :account and {OWN} and {UNSETTLED}
 """  # noqa: S608  HQL, put together from constants only; values travel as parameters
+# Ordered by a sum for the reason that `pages` has.
 _FOLDERS = """
     select o.id, o.path, o.name, w.id, w.omeName, g.id, g.name, e.time from OriginalFile o
     join o.details.owner w join o.details.creationEvent e join e.session s join e.experimenterGroup g
