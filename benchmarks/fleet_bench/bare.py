@@ -2,8 +2,8 @@
 
 It does without everything that an import needs to be safe: no slots, locks, election, verification or annotation, and
 hashes are known before time runs. One after the other it shows what each part costs, all at once how they wait for each
-other. Neighbours: `floors` makes figures of it. Threading: uploads and imports have pools
-of their own; a file's store gets one call at a time.
+other. Neighbours: `floors` makes figures of it. Threading: uploads and imports have pools of their own; a file's store
+gets one call at a time.
 """
 
 from __future__ import annotations

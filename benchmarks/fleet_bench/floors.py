@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
 from fleet_bench import bare
 from fleet_bench.bare import AtOnce, Bare
@@ -19,6 +19,7 @@ _ROUNDS: Final = 3
 _LONG_SECONDS: Final = 60.0
 """After bare imports for so long there is no further one."""
 _LEAST_SECONDS: Final = 1e-6
+_Timed = TypeVar("_Timed", Bare, AtOnce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +44,37 @@ class Bounds:
 def measure(stage: Stage, bounds: Bounds, pairs: Sequence[Pair], rounds: int = _ROUNDS) -> tuple[Floor, ...]:
     """Bare imports over TLS, and raw writes over TLS and plain TCP, beside the medians of the fleet."""
     whole, upload = median(one.fleet.whole_seconds for one in pairs), median(one.fleet.upload_seconds for one in pairs)
-    done = _bare(stage, bounds, rounds)
+    hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
+    settings = {"uploads": bounds.uploads, "imports": bounds.imports}
+    # The comparison has warmed the server up.
+    with bare.logged_in(stage, port=bounds.port) as client:
+        done = _repeated(rounds, lambda: bare.run(client, hashed, bounds.target, **settings))
+        # Their uploads wait for each other's, and for the server's work; one at a time has nothing beside it.
+        alone = min(bounds.imports, len(hashed)) == 1
+        at_once = (
+            () if alone else _repeated(rounds, lambda: bare.run_at_once(client, hashed, bounds.target, **settings))
+        )
     return (
         _floor("cheapest calls per file", [one.upload_seconds for one in done], "upload", upload),
         _floor("server's own time", [one.server_seconds for one in done], "whole", whole),
         _floor("calls and server's time", [one.whole_seconds for one in done], "whole", whole),
-        *_at_once(stage, bounds, rounds, (whole, upload)),
+        *_at_once(at_once, whole, upload),
         *_raw(stage, bounds.raw_bytes, rounds, upload),
     )
 
 
-def _bare(stage: Stage, bounds: Bounds, rounds: int) -> list[Bare]:
-    """The comparison has warmed the server up."""
-    hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
-    done: list[Bare] = []
-    with bare.logged_in(stage, port=bounds.port) as client:
-        while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
-            done.append(bare.run(client, hashed, bounds.target, uploads=bounds.uploads, imports=bounds.imports))
+def _repeated(rounds: int, measured: Callable[[], _Timed]) -> list[_Timed]:
+    """As often as that, or until a minute is over."""
+    done: list[_Timed] = []
+    while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
+        done.append(measured())
     return done
 
 
-def _at_once(stage: Stage, bounds: Bounds, rounds: int, fleets: tuple[float, float]) -> Iterator[Floor]:
-    """Where filesets are imported at once, their uploads wait for each other's, and for the server's work."""
-    if min(bounds.imports, len(bounds.filesets)) == 1:
-        return
-    hashed = [(one, bare.hashes_of(one)) for one in bounds.filesets]
-    settings = {"uploads": bounds.uploads, "imports": bounds.imports}
-    with bare.logged_in(stage, port=bounds.port) as client:
-        done: list[AtOnce] = []
-        while len(done) < rounds and sum(one.whole_seconds for one in done) < _LONG_SECONDS:
-            done.append(bare.run_at_once(client, hashed, bounds.target, **settings))
-    yield _floor("bare imports at once, whole", [one.whole_seconds for one in done], "whole", fleets[0])
-    yield _floor("bare imports at once, upload", [one.upload_seconds for one in done], "upload", fleets[1])
+def _at_once(done: Sequence[AtOnce], whole: float, upload: float) -> Iterator[Floor]:
+    if done:
+        yield _floor("bare imports at once, whole", [one.whole_seconds for one in done], "whole", whole)
+        yield _floor("bare imports at once, upload", [one.upload_seconds for one in done], "upload", upload)
 
 
 def _raw(stage: Stage, size_bytes: int, rounds: int, upload: float) -> Iterator[Floor]:
